@@ -1,0 +1,15 @@
+//! Replays held-out rows through predictors, policies and baselines: metrics, report, plots.
+//!
+//! [`evaluate::evaluate`] turns outcomes and forecasts into one [`report::Report`], numbers only;
+//! pages and plots are views of that value. Pure: the caller reads files, the seed is an argument.
+
+pub mod baselines;
+pub mod evaluate;
+mod interval;
+mod method;
+mod operating;
+mod prediction;
+pub mod report;
+mod study;
+mod sweep;
+mod two_tier;

@@ -1,0 +1,14 @@
+//! Request to features to network to a calibrated quality distribution per tier, and the
+//! checkpoint that holds it. Inference only; `trainer` fits.
+
+pub mod calibration;
+pub mod checkpoint;
+pub mod device;
+pub mod encoding;
+pub mod encoder;
+pub mod features;
+pub mod network;
+pub mod ngrams;
+pub mod predictor;
+pub mod surface;
+pub mod weights;

@@ -1,0 +1,213 @@
+//! What can go wrong with rows on disk. Every message names the place and the mend.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parquet::errors::ParquetError;
+use serde::Serialize;
+
+/// Any failure of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// The system refused to open, read or write.
+    #[error("{} could not be {doing}", path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What was tried, as in "could not be opened".
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not Parquet, cut short, or compressed in a way this build cannot read.
+    #[error(
+        "{} cannot be read as Parquet: it is another format, cut short or damaged. \
+         Fetch or write it again; rows in CSV or JSON must be converted to Parquet first",
+        file.display()
+    )]
+    NotParquet {
+        /// The file.
+        file: PathBuf,
+        /// What the Parquet reader said.
+        source: ParquetError,
+    },
+    /// Readable, but what it says breaks a rule.
+    #[error("{}: {problem}", file.display())]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// Where in it, what is wrong and what to do.
+        problem: Box<Problem>,
+    },
+    /// No file was named.
+    #[error("no outcomes file was named. Name at least one Parquet file of outcomes")]
+    NoFiles,
+    /// Models were asked for that answered nothing.
+    #[error(
+        "no row for {} in {}. Ask for models out of: {}",
+        quoted(tiers),
+        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "),
+        known.join(", ")
+    )]
+    NoRowsForTier {
+        /// Models without a row.
+        tiers: Vec<String>,
+        /// Models that have rows, by name.
+        known: Vec<String>,
+        /// The files read.
+        files: Vec<PathBuf>,
+    },
+    /// A manifest that cannot be understood.
+    #[error("{} is not a manifest of tiercast: {reason}. Build the folder again", path.display())]
+    BadManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file is not the one its manifest describes.
+    #[error(
+        "{} is not the file that {} describes: {reason}. Build the folder again or fetch it again; \
+         if the change is meant, write the manifest anew",
+        file.display(),
+        manifest.display()
+    )]
+    ChangedFile {
+        /// The file.
+        file: PathBuf,
+        /// The manifest that lists it.
+        manifest: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+}
+
+fn quoted(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl RecordsError {
+    /// For `map_err` of system calls.
+    pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            path: path.to_path_buf(),
+            doing,
+            source,
+        }
+    }
+
+    /// For `map_err` of the Parquet and Arrow readers.
+    pub(crate) fn not_parquet<E: Into<ParquetError>>(file: &Path) -> impl Fn(E) -> Self {
+        move |source| Self::NotParquet {
+            file: file.to_path_buf(),
+            source: source.into(),
+        }
+    }
+
+    /// A broken rule at a place in `file`.
+    pub(crate) fn invalid(file: &Path, problem: Problem) -> Self {
+        Self::Invalid {
+            file: file.to_path_buf(),
+            problem: Box::new(problem),
+        }
+    }
+}
+
+/// A broken rule: where, what, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+pub struct Problem {
+    /// Data row, counting from 0 without a header; absent where the whole file is meant.
+    pub row: Option<u64>,
+    /// Column, where one is to blame.
+    pub column: Option<String>,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(row) = self.row {
+            write!(out, "data row {row} (counting from 0), ")?;
+        }
+        if let Some(column) = &self.column {
+            write!(out, "column `{column}`: ")?;
+        }
+        write!(out, "{}. {}", self.what, self.mend)
+    }
+}
+
+/// A broken rule before its row is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) column: &'static str,
+    pub(crate) what: String,
+    pub(crate) mend: String,
+}
+
+impl Fault {
+    pub(crate) fn new(column: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            column,
+            what: what.into(),
+            mend: mend.into(),
+        }
+    }
+
+    pub(crate) fn at(self, row: Option<u64>) -> Problem {
+        Problem {
+            row,
+            column: Some(self.column.to_owned()),
+            what: self.what,
+            mend: self.mend,
+        }
+    }
+}
+
+/// Problems found so far: the first few in full, the rest counted.
+#[derive(Debug)]
+pub(crate) struct Problems {
+    limit: usize,
+    pub(crate) first: Vec<Problem>,
+    pub(crate) count: u64,
+}
+
+impl Problems {
+    pub(crate) fn up_to(limit: usize) -> Self {
+        Self {
+            limit,
+            first: Vec::new(),
+            count: 0,
+        }
+    }
+
+    pub(crate) fn add(&mut self, problem: Problem) {
+        self.count += 1;
+        if self.first.len() < self.limit {
+            self.first.push(problem);
+        }
+    }
+
+    /// Whether the caller wants one problem and has it.
+    pub(crate) fn one_was_enough(&self) -> bool {
+        self.limit == 1 && self.count > 0
+    }
+
+    /// The value, or nothing and one problem more.
+    pub(crate) fn note<T>(&mut self, row: u64, checked: Result<T, Fault>) -> Option<T> {
+        checked.map_err(|fault| self.add(fault.at(Some(row)))).ok()
+    }
+
+    /// The first problem as an error, if there is one.
+    pub(crate) fn refuse(&self, file: &Path) -> Result<(), RecordsError> {
+        self.first
+            .first()
+            .map_or(Ok(()), |problem| Err(RecordsError::invalid(file, problem.clone())))
+    }
+}

@@ -1,0 +1,16 @@
+//! The rows that stages write and how they lie on disk.
+//!
+//! Parquet by Arrow, a manifest written last. Only this crate names Arrow.
+
+pub mod describe;
+pub mod disk;
+pub mod error;
+pub mod features;
+pub mod manifest;
+pub mod outcomes;
+pub mod predictions;
+pub mod split;
+
+mod table;
+
+pub use error::RecordsError;

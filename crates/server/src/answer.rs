@@ -1,0 +1,298 @@
+//! The answer of `POST /v1/route` and of `tiercast route --json`: the decision, and what is
+//! expected of every tier.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tiercast_routing::decide::{Acceptable, Decision, Exclusion, Forecast, Objective, Reason, decide};
+use tiercast_routing::distribution::GRID;
+
+use crate::deployment::Deployment;
+use crate::dials::Dials;
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answer {
+    /// What was chosen and why.
+    pub decision: DecisionView,
+    /// Every tier, in the catalog's order.
+    pub tiers: Vec<TierView>,
+    /// Milliseconds from the read request to this answer; set by whoever keeps the clock.
+    pub overhead_ms: f64,
+    /// What was read from the request, where `x-tiercast-debug` asks for it. Never text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debug: Option<Value>,
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DecisionView {
+    /// Unique name of this decision.
+    pub id: String,
+    /// The chosen tier.
+    pub tier: String,
+    /// Its class, 1 to 4.
+    pub tier_class: u8,
+    /// Why it was chosen.
+    pub reason: String,
+    /// What chose it: `meta` (the predictor) or `fixed` (the caller).
+    pub policy: &'static str,
+    /// The checkpoint that predicted.
+    pub checkpoint: String,
+    /// Probability with which this tier was chosen.
+    pub propensity: f64,
+    /// What was looked for.
+    pub objective: Value,
+    /// Tiers that fit, best first.
+    pub ranked: Vec<String>,
+    /// Tiers that do not fit.
+    pub excluded: Vec<ExcludedView>,
+    /// Expected quality of the chosen tier.
+    pub quality_mean: f64,
+    /// Its expected cost, US dollars.
+    pub cost_usd: f64,
+    /// 95th percentile of its latency, milliseconds, where known.
+    pub latency_ms: Option<f64>,
+}
+
+/// A tier that is out of the question.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExcludedView {
+    /// Its name.
+    pub tier: String,
+    /// Why.
+    pub why: Exclusion,
+}
+
+/// What is expected of one tier.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TierView {
+    /// Its name.
+    pub tier: String,
+    /// Its class, 1 to 4.
+    pub class: u8,
+    /// Expected quality.
+    pub quality_mean: f64,
+    /// Grid of the quality distribution.
+    pub quality_grid: Vec<f64>,
+    /// Probability at each point of the grid.
+    pub quality_pmf: Vec<f64>,
+    /// P(quality >= target), where the request has a target or a floor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality_p_at_least_target: Option<f64>,
+    /// Whether it fits and is good enough.
+    pub acceptable: bool,
+    /// Expected cost of the call, US dollars.
+    pub cost_usd: f64,
+    /// Tokens of the prompt.
+    pub input_tokens: f64,
+    /// Expected tokens of the reply.
+    pub output_tokens: f64,
+    /// 95th percentile of its latency, milliseconds, where known.
+    pub latency_ms: Option<f64>,
+}
+
+/// Decides and says so. `forecasts` has one entry per tier, in the catalog's order.
+pub fn answer(
+    deployment: &Deployment,
+    dials: &Dials,
+    forecasts: &[Forecast],
+    id: String,
+) -> Result<Answer, NoTierFits> {
+    let decision = decide(deployment.catalog(), forecasts, dials.objective, &dials.constraints);
+    let chosen = chosen(&decision, dials.objective).ok_or_else(|| no_tier_fits(deployment, dials, &decision))?;
+    Ok(Answer {
+        decision: decision_view(deployment, dials, forecasts, &decision, chosen, id),
+        tiers: (0..forecasts.len())
+            .map(|tier| tier_view(deployment, dials, &forecasts[tier], &decision, tier))
+            .collect(),
+        overhead_ms: 0.0,
+        debug: None,
+    })
+}
+
+/// The chosen tier; none where the caller named a tier that does not fit.
+fn chosen(decision: &Decision, objective: Objective) -> Option<usize> {
+    decision.chosen.filter(|chosen| match objective {
+        Objective::Fixed(wanted) => *chosen == wanted,
+        _ => true,
+    })
+}
+
+fn decision_view(
+    deployment: &Deployment,
+    dials: &Dials,
+    forecasts: &[Forecast],
+    decision: &Decision,
+    chosen: usize,
+    id: String,
+) -> DecisionView {
+    let (tier, forecast) = (&deployment.catalog().tiers()[chosen], &forecasts[chosen]);
+    let excluded = decision.excluded.iter();
+    DecisionView {
+        id,
+        tier: tier.name.clone(),
+        tier_class: tier.class,
+        reason: reason_word(decision.reason),
+        policy: dials.policy,
+        checkpoint: deployment.checkpoint().to_owned(),
+        propensity: decision.propensity,
+        objective: objective_view(dials.objective, deployment),
+        ranked: decision
+            .ranked
+            .iter()
+            .map(|ranked| deployment.name(ranked.tier).to_owned())
+            .collect(),
+        excluded: excluded
+            .map(|&(tier, why)| ExcludedView {
+                tier: deployment.name(tier).to_owned(),
+                why,
+            })
+            .collect(),
+        quality_mean: forecast.quality.mean(),
+        cost_usd: forecast.cost_usd,
+        latency_ms: milliseconds(forecast),
+    }
+}
+
+fn tier_view(
+    deployment: &Deployment,
+    dials: &Dials,
+    forecast: &Forecast,
+    decision: &Decision,
+    tier_idx: usize,
+) -> TierView {
+    let tier = &deployment.catalog().tiers()[tier_idx];
+    TierView {
+        tier: tier.name.clone(),
+        class: tier.class,
+        quality_mean: forecast.quality.mean(),
+        quality_grid: GRID.to_vec(),
+        quality_pmf: forecast.quality.pmf().to_vec(),
+        quality_p_at_least_target: target(dials.objective).map(|target| forecast.quality.at_least(target)),
+        acceptable: decision
+            .ranked
+            .iter()
+            .any(|ranked| ranked.tier == tier_idx && ranked.acceptable),
+        cost_usd: forecast.cost_usd,
+        input_tokens: forecast.input_tokens,
+        output_tokens: forecast.output_tokens,
+        latency_ms: milliseconds(forecast),
+    }
+}
+
+fn milliseconds(forecast: &Forecast) -> Option<f64> {
+    forecast.latency_p95_s.map(|seconds| seconds * 1000.0)
+}
+
+/// The quality that is aimed at, as target or as floor.
+fn target(objective: Objective) -> Option<f64> {
+    match objective {
+        Objective::Cheapest(level) | Objective::Fastest(level) => Some(match level {
+            Acceptable::Floor(floor) => floor,
+            Acceptable::Confidence { target, .. } => target,
+        }),
+        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) => None,
+    }
+}
+
+fn objective_view(objective: Objective, deployment: &Deployment) -> Value {
+    let level = |kind: &str, level: Acceptable| match level {
+        Acceptable::Floor(floor) => json!({ "kind": kind, "floor": floor }),
+        Acceptable::Confidence { target, confidence } => {
+            json!({ "kind": kind, "target": target, "confidence": confidence })
+        }
+    };
+    match objective {
+        Objective::Cheapest(acceptable) => level("cheapest", acceptable),
+        Objective::Fastest(acceptable) => level("fastest", acceptable),
+        Objective::Best => json!({ "kind": "best" }),
+        Objective::TradeOff { lambda_per_usd } => json!({ "kind": "trade_off", "lambda_per_usd": lambda_per_usd }),
+        Objective::Fixed(tier) => json!({ "kind": "fixed", "tier": deployment.name(tier) }),
+    }
+}
+
+/// The reason as it is written in JSON, in headers and in metrics.
+fn reason_word(reason: Reason) -> String {
+    let word = serde_json::to_value(reason).ok();
+    word.as_ref()
+        .and_then(Value::as_str)
+        .expect("a reason is a unit variant, written as a string")
+        .to_owned()
+}
+
+/// Why no tier (or not the one that was named) can take the request, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoTierFits(String);
+
+impl fmt::Display for NoTierFits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoTierFits {}
+
+fn no_tier_fits(deployment: &Deployment, dials: &Dials, decision: &Decision) -> NoTierFits {
+    let named = match dials.objective {
+        Objective::Fixed(wanted) => Some(wanted),
+        _ => None,
+    };
+    let relevant = || {
+        decision
+            .excluded
+            .iter()
+            .filter(|(tier, _)| named.is_none_or(|wanted| *tier == wanted))
+    };
+    let who = named.map_or("no tier".to_owned(), |wanted| {
+        format!("tier `{}`, which was named,", deployment.name(wanted))
+    });
+    let can = if named.is_some() { "cannot" } else { "can" };
+    let why: Vec<String> = relevant()
+        .map(|(tier, why)| format!("{}: {}", deployment.name(*tier), why_of(*why)))
+        .collect();
+    let mut mends: Vec<&str> = Vec::new();
+    for (_, why) in relevant() {
+        if !mends.contains(&mend_of(*why)) {
+            mends.push(mend_of(*why));
+        }
+    }
+    NoTierFits(format!(
+        "{who} {can} take this request ({}). To change that: {}",
+        why.join("; "),
+        mends.join("; or ")
+    ))
+}
+
+fn why_of(exclusion: Exclusion) -> &'static str {
+    match exclusion {
+        Exclusion::ByCaller => "excluded by x-tiercast-exclude",
+        Exclusion::NoTools => "takes no tools",
+        Exclusion::NoJsonSchema => "keeps to no JSON schema",
+        Exclusion::NoVision => "reads no images (no `vision`)",
+        Exclusion::ContextWindow => "prompt and reply are longer than its context window",
+        Exclusion::Cost => "expected to cost more than x-tiercast-max-cost-usd",
+        Exclusion::Latency => "expected to take longer than x-tiercast-latency-ms",
+    }
+}
+
+fn mend_of(exclusion: Exclusion) -> &'static str {
+    match exclusion {
+        Exclusion::ByCaller => "exclude fewer tiers",
+        Exclusion::NoTools => {
+            "declare capabilities in tiercast.toml if a tier takes tools: [tiers.\"NAME\"] capabilities = { tools = true }"
+        }
+        Exclusion::NoJsonSchema => {
+            "declare capabilities in tiercast.toml if a tier keeps to schemas: \
+             [tiers.\"NAME\"] capabilities = { json_schema = true }"
+        }
+        Exclusion::NoVision => {
+            "declare capabilities in tiercast.toml if a tier reads images: \
+             [tiers.\"NAME\"] capabilities = { vision = true }"
+        }
+        Exclusion::ContextWindow => "shorten the conversation, or correct `context_window` in tiercast.toml",
+        Exclusion::Cost => "raise x-tiercast-max-cost-usd",
+        Exclusion::Latency => "raise x-tiercast-latency-ms, or send x-tiercast-mode: async",
+    }
+}

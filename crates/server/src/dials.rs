@@ -1,0 +1,238 @@
+//! The dials of a request: its `model` name and its `x-tiercast-` headers, checked.
+
+use axum::http::HeaderMap;
+use tiercast_routing::decide::{Acceptable, Constraints, Objective};
+use tiercast_routing::request::Request;
+
+use crate::deployment::Deployment;
+use crate::error::Error;
+
+/// The virtual model names. `auto:q=0.8` (any floor from 0 to 1) is one more.
+pub const VIRTUAL_MODELS: [&str; 4] = ["auto", "auto:cheap", "auto:best", "auto:fast"];
+
+/// What the caller asked for, true of this deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dials {
+    /// What to look for.
+    pub objective: Objective,
+    /// What a tier has to keep to.
+    pub constraints: Constraints,
+    /// `meta`, or `fixed` where the caller named the tier.
+    pub policy: &'static str,
+    /// Who asks: a cohort of the settings, `other`, or `none` where nothing was said.
+    pub cohort: String,
+    /// Whether the answer explains what was read.
+    pub debug: bool,
+}
+
+/// Header names; their values are described where they are read.
+mod header {
+    pub(super) const QUALITY: &str = "x-tiercast-quality";
+    pub(super) const CONFIDENCE: &str = "x-tiercast-confidence";
+    pub(super) const EXCLUDE: &str = "x-tiercast-exclude";
+    pub(super) const MAX_COST_USD: &str = "x-tiercast-max-cost-usd";
+    pub(super) const LATENCY_MS: &str = "x-tiercast-latency-ms";
+    pub(super) const MODE: &str = "x-tiercast-mode";
+    pub(super) const POLICY: &str = "x-tiercast-policy";
+    pub(super) const COHORT: &str = "x-tiercast-cohort";
+    pub(super) const DEBUG: &str = "x-tiercast-debug";
+}
+
+impl Dials {
+    /// Reads the dials of one request. A header outranks the level that the model name implies;
+    /// the policy header outranks the model name.
+    pub(crate) fn read(
+        model: Option<&str>,
+        headers: &HeaderMap,
+        request: &Request,
+        deployment: &Deployment,
+        cohorts: &[String],
+    ) -> Result<Self, Error> {
+        let named = model_objective(model.unwrap_or("auto"), deployment)?;
+        let objective = match (policy(headers, deployment)?, level(headers)?) {
+            (Some(tier_idx), _) => Objective::Fixed(tier_idx),
+            (None, Some(level)) => with_level(named, level),
+            (None, None) => named,
+        };
+        let constraints = Constraints {
+            excluded: excluded(headers, deployment)?,
+            max_cost_usd: number(
+                headers,
+                header::MAX_COST_USD,
+                0.0,
+                f64::MAX,
+                "give US dollars, 0 or more",
+            )?,
+            max_latency_s: latency(headers)?,
+            ..Self::constraints_of(request, deployment)
+        };
+        let policy = if matches!(objective, Objective::Fixed(_)) {
+            "fixed"
+        } else {
+            "meta"
+        };
+        Ok(Self {
+            objective,
+            constraints,
+            policy,
+            cohort: cohort(headers, cohorts)?,
+            debug: debug(headers)?,
+        })
+    }
+
+    /// The dials of a request without headers, at a floor on expected quality or at `auto`'s.
+    pub fn of_floor(floor: Option<f64>, request: &Request, deployment: &Deployment) -> Self {
+        let floor = floor.unwrap_or(deployment.service_levels().auto);
+        Self {
+            objective: Objective::Cheapest(Acceptable::Floor(floor)),
+            constraints: Self::constraints_of(request, deployment),
+            policy: "meta",
+            cohort: "none".to_owned(),
+            debug: false,
+        }
+    }
+
+    /// What the request itself demands. An ask without text is no evidence that it is simple.
+    fn constraints_of(request: &Request, deployment: &Deployment) -> Constraints {
+        let unknown_ground = request.ask.trim().is_empty().then(|| deployment.safe_tier());
+        Constraints {
+            needs: request.needs,
+            unknown_ground,
+            ..Constraints::default()
+        }
+    }
+}
+
+fn model_objective(model: &str, deployment: &Deployment) -> Result<Objective, Error> {
+    let levels = deployment.service_levels();
+    if let Some(floor) = model.strip_prefix("auto:q=") {
+        let floor = floor.parse().ok().filter(|floor| (0.0..=1.0).contains(floor));
+        let floor = floor.ok_or_else(|| Error::BadFloor {
+            model: model.to_owned(),
+        })?;
+        return Ok(Objective::Cheapest(Acceptable::Floor(floor)));
+    }
+    match model {
+        "auto" => Ok(Objective::Cheapest(Acceptable::Floor(levels.auto))),
+        "auto:cheap" => Ok(Objective::Cheapest(Acceptable::Floor(levels.cheap))),
+        "auto:fast" => Ok(Objective::Fastest(Acceptable::Floor(levels.auto))),
+        "auto:best" => Ok(Objective::Best),
+        tier => match deployment.catalog().position(tier) {
+            Some(tier_idx) => Ok(Objective::Fixed(tier_idx)),
+            None => Err(Error::NoSuchModel {
+                model: model.to_owned(),
+                known: deployment.names(),
+            }),
+        },
+    }
+}
+
+fn with_level(objective: Objective, level: Acceptable) -> Objective {
+    match objective {
+        Objective::Cheapest(_) => Objective::Cheapest(level),
+        Objective::Fastest(_) => Objective::Fastest(level),
+        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) => objective,
+    }
+}
+
+/// The level that the headers ask for: quality alone is a floor, with a confidence a target.
+fn level(headers: &HeaderMap) -> Result<Option<Acceptable>, Error> {
+    let mend = "give a number from 0 to 1";
+    let quality = number(headers, header::QUALITY, 0.0, 1.0, mend)?;
+    let confidence = number(headers, header::CONFIDENCE, 0.0, 1.0, mend)?;
+    match (quality, confidence) {
+        (Some(target), Some(confidence)) => Ok(Some(Acceptable::Confidence { target, confidence })),
+        (Some(floor), None) => Ok(Some(Acceptable::Floor(floor))),
+        (None, None) => Ok(None),
+        (None, Some(given)) => {
+            let mend = "send x-tiercast-quality with it: the quality to reach with this confidence";
+            Err(Error::header(header::CONFIDENCE, given.to_string(), mend))
+        }
+    }
+}
+
+fn excluded(headers: &HeaderMap, deployment: &Deployment) -> Result<Vec<usize>, Error> {
+    let mut excluded = Vec::new();
+    for value in headers.get_all(header::EXCLUDE) {
+        let names = String::from_utf8_lossy(value.as_bytes());
+        for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let unknown = || Error::header(header::EXCLUDE, name, format!("name tiers from {}", deployment.names()));
+            excluded.push(deployment.catalog().position(name).ok_or_else(unknown)?);
+        }
+    }
+    Ok(excluded)
+}
+
+/// The latency target in seconds; checked always, in force for sync requests.
+fn latency(headers: &HeaderMap) -> Result<Option<f64>, Error> {
+    let mend = "give milliseconds, more than 0";
+    let target_ms = number(headers, header::LATENCY_MS, f64::MIN_POSITIVE, f64::MAX, mend)?;
+    match text(headers, header::MODE)? {
+        None | Some("sync") => Ok(target_ms.map(|ms| ms / 1000.0)),
+        Some("async") => Ok(None),
+        Some(other) => Err(Error::header(header::MODE, other, "give `sync` or `async`")),
+    }
+}
+
+/// The tier that the policy header fixes, if it does.
+fn policy(headers: &HeaderMap, deployment: &Deployment) -> Result<Option<usize>, Error> {
+    let value = match text(headers, header::POLICY)? {
+        None | Some("meta") => return Ok(None),
+        Some(value) => value,
+    };
+    let fixed = value
+        .strip_prefix("fixed:")
+        .and_then(|name| deployment.catalog().position(name));
+    let mend = || {
+        let names = deployment.names();
+        format!("this version has the policies `meta` and `fixed:TIER`, where TIER is one of {names}")
+    };
+    fixed
+        .map(Some)
+        .ok_or_else(|| Error::header(header::POLICY, value, mend()))
+}
+
+/// Cohorts become labels of metrics, so only those that the settings name are kept apart.
+fn cohort(headers: &HeaderMap, cohorts: &[String]) -> Result<String, Error> {
+    let label = match text(headers, header::COHORT)? {
+        None => "none",
+        Some(given) => cohorts
+            .iter()
+            .find(|known| *known == given)
+            .map_or("other", String::as_str),
+    };
+    Ok(label.to_owned())
+}
+
+fn debug(headers: &HeaderMap) -> Result<bool, Error> {
+    match text(headers, header::DEBUG)? {
+        None | Some("0" | "false") => Ok(false),
+        Some("1" | "true") => Ok(true),
+        Some(other) => Err(Error::header(header::DEBUG, other, "give `1` or `0`")),
+    }
+}
+
+fn number(headers: &HeaderMap, name: &'static str, least: f64, most: f64, mend: &str) -> Result<Option<f64>, Error> {
+    let Some(value) = text(headers, name)? else {
+        return Ok(None);
+    };
+    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
+    number.map(Some).ok_or_else(|| Error::header(name, value, mend))
+}
+
+/// One header's value, trimmed.
+fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Error> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Error::header(name, "given more than once", "send it once"));
+    }
+    let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+        return Err(Error::header(
+            name,
+            String::from_utf8_lossy(value.as_bytes()),
+            "send it as UTF-8",
+        ));
+    };
+    Ok(Some(value.trim()))
+}

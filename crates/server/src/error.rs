@@ -1,0 +1,131 @@
+//! Everything that can be wrong with a request or with us, and its one way to HTTP.
+//!
+//! The body is OpenAI's: `{"error": {"message", "type", "param", "code"}}`. The client learns
+//! what to change; the log learns that it happened, and never what the prompt said.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use thiserror::Error as ThisError;
+use tiercast_chat::ChatError;
+
+use crate::answer::NoTierFits;
+use crate::worker::Refusal;
+
+/// Seconds after which an overloaded server is worth asking again.
+const RETRY_AFTER_S: &str = "1";
+
+#[derive(Debug, ThisError)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Body(#[from] ChatError),
+    #[error("the request body ended early; send all of it")]
+    BodyLost,
+    #[error(
+        "the request body is larger than {limit} bytes; \
+         send less, or raise `body_limit_bytes` in the server's tiercast.toml"
+    )]
+    TooLarge { limit: usize },
+    #[error("header `{name}`: `{value}` will not do; {mend}")]
+    Header {
+        name: &'static str,
+        value: String,
+        mend: String,
+    },
+    #[error(
+        "model `{model}`: write `auto:q=` and the least expected quality, a number from 0 to 1, as in `auto:q=0.8`"
+    )]
+    BadFloor { model: String },
+    #[error("no model `{model}`; use auto, auto:cheap, auto:best, auto:fast, auto:q=0.8 or a tier: {known}")]
+    NoSuchModel { model: String, known: String },
+    #[error("{0}")]
+    NoTierFits(#[from] NoTierFits),
+    #[error("no such path: {path}; POST /v1/route decides, GET /v1/models lists the models")]
+    NoSuchPath { path: String },
+    #[error("{path} does not take {method}")]
+    Method { method: String, path: String },
+    #[error("the server is busy ({what}); try again in {RETRY_AFTER_S} s, or raise `{key}` in its tiercast.toml")]
+    Busy { what: &'static str, key: &'static str },
+    #[error("no answer within {limit_ms} ms; try again, or raise `request_timeout_ms` in the server's tiercast.toml")]
+    TimedOut { limit_ms: u64 },
+    #[error("the server is shutting down; try again elsewhere or in {RETRY_AFTER_S} s")]
+    Closed,
+    #[error("the prediction failed on this request; others are served. It is in the server's log")]
+    Failed,
+}
+
+impl Error {
+    pub(crate) fn header(name: &'static str, value: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::Header {
+            name,
+            value: value.into(),
+            mend: mend.into(),
+        }
+    }
+
+    /// Status, OpenAI's `type`, and `code`.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        const INVALID: &str = "invalid_request_error";
+        const OVERLOADED: &str = "rate_limit_error";
+        const SERVER: &str = "server_error";
+        match self {
+            Self::Body(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_body"),
+            Self::BodyLost => (StatusCode::BAD_REQUEST, INVALID, "incomplete_body"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large"),
+            Self::Header { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_header"),
+            Self::BadFloor { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_quality"),
+            Self::NoSuchModel { .. } => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
+            Self::NoTierFits(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_tier_fits"),
+            Self::NoSuchPath { .. } => (StatusCode::NOT_FOUND, INVALID, "not_found"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
+            Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, OVERLOADED, "overloaded"),
+            Self::TimedOut { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "timeout"),
+            Self::Closed => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "shutting_down"),
+            Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "prediction_failed"),
+        }
+    }
+
+    /// The part of the request that is at fault.
+    fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::Header { name, .. } => Some(name),
+            Self::BadFloor { .. } | Self::NoSuchModel { .. } => Some("model"),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::Busy {
+                what: "its inference queue is full",
+                key: "queue_capacity",
+            },
+            Refusal::Closed => Self::Closed,
+            Refusal::Panicked => Self::Failed,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, kind, code) = self.kind();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(code, "request failed");
+        } else {
+            tracing::debug!(status = status.as_u16(), code, "request refused");
+        }
+        let body = json!({ "error": {
+            "message": self.to_string(), "type": kind, "param": self.param(), "code": code,
+        }});
+        let mut response = (status, Json(body)).into_response();
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response
+    }
+}

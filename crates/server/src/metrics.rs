@@ -1,0 +1,96 @@
+//! The metrics, in a recorder of their own, so that several apps live in one process.
+
+use std::time::Duration;
+
+use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::answer::Answer;
+use crate::dials::Dials;
+
+/// Seconds, about a factor of two apart.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+
+/// Expected quality.
+const QUALITY: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let named = |name: &str| Matcher::Full(name.to_owned());
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(named("tiercast_decision_seconds"), &SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_predicted_quality"), &QUALITY))
+            .expect("the bucket lists are not empty")
+            .build_recorder();
+        let metrics = Self {
+            handle: recorder.handle(),
+            recorder,
+        };
+        metrics.with(describe);
+        metrics
+    }
+
+    pub(crate) fn queue_depth(&self) -> Gauge {
+        self.with(|| gauge!("tiercast_queue_depth"))
+    }
+
+    pub(crate) fn request(&self, path: &'static str, status: u16) {
+        self.with(|| counter!("tiercast_requests_total", "path" => path, "status" => status.to_string()).increment(1));
+    }
+
+    pub(crate) fn queue_rejection(&self) {
+        self.with(|| counter!("tiercast_queue_rejections_total").increment(1));
+    }
+
+    pub(crate) fn decision(&self, answer: &Answer, dials: &Dials, took: Duration) {
+        let (decision, quality) = (&answer.decision, answer.decision.quality_mean);
+        self.with(|| {
+            counter!("tiercast_decisions_total",
+                "tier" => decision.tier.clone(), "reason" => decision.reason.clone(),
+                "policy" => decision.policy, "cohort" => dials.cohort.clone())
+            .increment(1);
+            histogram!("tiercast_decision_seconds").record(took.as_secs_f64());
+            histogram!("tiercast_predicted_quality", "tier" => decision.tier.clone()).record(quality);
+        });
+    }
+
+    /// The Prometheus text.
+    pub(crate) fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds the histograms' samples into their buckets; without it they pile up between scrapes.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    fn with<T>(&self, record: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&self.recorder, record)
+    }
+}
+
+fn describe() {
+    describe_counter!("tiercast_requests_total", "HTTP requests by path and status.");
+    describe_counter!(
+        "tiercast_decisions_total",
+        "Decisions by tier, reason, policy and cohort."
+    );
+    describe_counter!(
+        "tiercast_queue_rejections_total",
+        "Requests refused because the inference queue was full."
+    );
+    describe_gauge!("tiercast_queue_depth", "Requests waiting for inference.");
+    describe_histogram!(
+        "tiercast_decision_seconds",
+        Unit::Seconds,
+        "From the read body to the decision."
+    );
+    describe_histogram!("tiercast_predicted_quality", "Expected quality of the chosen tier.");
+    // A series that is absent until the first refusal cannot be alerted on.
+    counter!("tiercast_queue_rejections_total").absolute(0);
+}

@@ -1,0 +1,78 @@
+//! The router on a socket: connections, their limits, and a shutdown that loses nothing.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use crate::app::app;
+use crate::state::State;
+
+/// How long a connection may take over a request's head, or stay idle between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often histograms are folded.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Pause after the system refuses a connection (out of file handles, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How much longer than one request's time limit a shutdown waits.
+const DRAIN_SLACK: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown` resolves, then answers what is under way and returns.
+///
+/// Waits no longer than a request may take: a client that stalls cannot hold the process.
+pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future<Output = ()>) {
+    let service = TowerToHyperService::new(app(Arc::clone(&state)));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let connections = GracefulShutdown::new();
+    let mut upkeep = tokio::time::interval(UPKEEP);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Answers are small and whole: waiting to fill a packet only adds latency.
+                    drop(stream.set_nodelay(true));
+                    let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                    let connection = connections.watch(connection);
+                    tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "connection ended");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            _ = upkeep.tick() => state.metrics.upkeep(),
+            () = &mut shutdown => break,
+        }
+    }
+    drop(listener);
+    drain(state, connections).await;
+}
+
+async fn drain(state: Arc<State>, connections: GracefulShutdown) {
+    tracing::info!(connections = connections.count(), "draining");
+    state.start_draining();
+    let limit = state.settings.request_timeout() + DRAIN_SLACK;
+    if tokio::time::timeout(limit, connections.shutdown()).await.is_err() {
+        tracing::warn!("gave up on connections that did not end in time");
+    }
+    // Nobody waits for an answer any more; only a forecast that never returns could hold this up.
+    let threads = tokio::task::spawn_blocking(move || state.drain());
+    if tokio::time::timeout(DRAIN_SLACK, threads).await.is_err() {
+        tracing::warn!("gave up on an inference thread that did not end in time");
+    }
+}

@@ -1,0 +1,12 @@
+//! Proper scores, calibration measures, curves, bootstrap, small regressions: numbers, not routing.
+//!
+//! Everything is a function from values to values. Chance takes a seed; the same seed gives the
+//! same result on any number of threads.
+
+pub mod bootstrap;
+pub mod calibration;
+pub mod certify;
+pub mod curve;
+pub mod logistic;
+pub mod score;
+pub mod summary;

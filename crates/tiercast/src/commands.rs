@@ -1,0 +1,210 @@
+//! What each subcommand does: read, call the stage, write, say what happened.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tiercast_evaluation::evaluate::evaluate;
+use tiercast_evaluation::render;
+use tiercast_evaluation::report::{CheckpointInfo, Report};
+use tiercast_evaluation::study::{Inputs, slices_of};
+use tiercast_predictor::checkpoint::{self, DataFile, Manifest};
+use tiercast_predictor::device::DeviceKind;
+use tiercast_predictor::features::FEATURE_VERSION;
+use tiercast_predictor::network::DEFAULT_MEMBERS;
+use tiercast_predictor::predictor::Predictor;
+use tiercast_records::disk::sha256_of_file;
+use tiercast_records::features::{self, FeatureFile, Features};
+use tiercast_records::outcomes::{self, Outcomes, ReadOptions, Split};
+use tiercast_records::predictions::{self, Prediction};
+use tiercast_routing::distribution::GRID;
+use tiercast_trainer::card::card;
+use tiercast_trainer::featurise::features_of;
+use tiercast_trainer::fit::FitConfig;
+use tiercast_trainer::train::{TrainOptions, train};
+
+use crate::arguments::{
+    Command, DataCommand, EvaluateArguments, FeaturiseArguments, FitArguments, PipelineCommand, PredictArguments,
+    RowsArguments, TrainArguments,
+};
+use crate::progress::{TrainingProgress, say};
+use crate::{data, pipeline, quickstart, reference, route, serve};
+
+/// Costs below this are shown as this: a tier is never free in `predict`.
+const LEAST_COST_USD: f64 = 1e-9;
+
+/// Runs a subcommand.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Quickstart(arguments) => quickstart::run(&arguments)?,
+        Command::Data(DataCommand::Validate { file, json }) => {
+            return Ok(if data::validate(&file, json)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Data(DataCommand::Describe { file, tiers, json }) => data::describe(&file, tiers, json)?,
+        Command::Data(DataCommand::Reference { from, out }) => reference::build(&from, &out)?,
+        Command::Featurise(arguments) => featurise(&arguments)?,
+        Command::Train(arguments) => train_checkpoint(&arguments).map(|_| ())?,
+        Command::Evaluate(arguments) => print(&render::table(&evaluate_checkpoint(&arguments)?)),
+        Command::Predict(arguments) => predict(&arguments)?,
+        Command::Route(arguments) => {
+            route::route(&arguments.checkpoint, &arguments.prompt, arguments.quality, arguments.json, DeviceKind::Flex)?;
+        }
+        Command::Serve(arguments) => {
+            serve::serve(&arguments.checkpoint, arguments.config.as_deref(), arguments.listen, arguments.device)?;
+        }
+        Command::Pipeline(PipelineCommand::Run { recipe }) => return pipeline::run(&recipe),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "results go to standard output")]
+pub(crate) fn print(text: &str) {
+    println!("{text}");
+}
+
+/// Outcomes and, parallel to their prompts, features.
+pub(crate) struct Rows {
+    pub(crate) outcomes: Outcomes,
+    pub(crate) features: Vec<Features>,
+}
+
+/// Reads rows; `tiers` and `splits` narrow them.
+pub(crate) fn read_rows(
+    arguments: &RowsArguments,
+    tiers: Option<Vec<String>>,
+    splits: Option<Vec<Split>>,
+) -> anyhow::Result<Rows> {
+    let options = ReadOptions { with_text: true, models: tiers, splits };
+    let outcomes = outcomes::read(&arguments.outcomes, &options)?;
+    let file = read_features(arguments, &outcomes)?;
+    let features = features_of(&outcomes, file.as_ref())?;
+    // The text is not needed again; for large files it is most of the memory.
+    Ok(Rows { outcomes: outcomes.without_text(), features })
+}
+
+fn read_features(arguments: &RowsArguments, outcomes: &Outcomes) -> anyhow::Result<Option<FeatureFile>> {
+    let beside = || arguments.outcomes[0].with_file_name("features.parquet");
+    let path = match &arguments.features {
+        Some(path) => path.clone(),
+        None if outcomes.prompts.iter().all(|prompt| prompt.text.is_some()) => return Ok(None),
+        None if beside().is_file() => beside(),
+        None => return Ok(None),
+    };
+    Ok(Some(features::read(&path)?))
+}
+
+fn featurise(arguments: &FeaturiseArguments) -> anyhow::Result<()> {
+    let options = ReadOptions { with_text: true, models: None, splits: None };
+    let outcomes = outcomes::read(&arguments.outcomes, &options)?;
+    let features = features_of(&outcomes, None)?;
+    let rows: Vec<(String, Features)> =
+        outcomes.prompts.iter().map(|prompt| prompt.prompt_id.clone()).zip(features).collect();
+    features::write(&arguments.out, FEATURE_VERSION, &rows)?;
+    say(&format!("features of {} prompts written to {}", rows.len(), arguments.out.display()));
+    Ok(())
+}
+
+/// Trains and saves; returns the manifest.
+pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Manifest> {
+    let splits = Some(vec![Split::Train, Split::Validation]);
+    let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits)?;
+    let options = train_options(arguments, &rows.outcomes)?;
+    let bar = TrainingProgress::new(options.n_members, options.fit.max_epochs);
+    let trained = train(&rows.outcomes, &rows.features, &options, &mut |epoch| bar.epoch(epoch))?;
+    bar.finish();
+    let curves = serde_json::to_string_pretty(&trained.curves)?;
+    let manifest = checkpoint::save(&arguments.out, &trained.contents, &curves, &card(&trained.contents))?;
+    for note in &trained.contents.provenance.notes {
+        say(&format!("note: {note}"));
+    }
+    say(&format!("checkpoint {} saved to {}", manifest.id, arguments.out.display()));
+    Ok(manifest)
+}
+
+fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Result<TrainOptions> {
+    let all = || outcomes.models.iter().map(|model| model.name.clone()).collect();
+    let FitArguments { seed, device, encoder, epochs, members } = &arguments.fit;
+    let mut fit = FitConfig { seed: *seed, ..FitConfig::default() };
+    if let Some(epochs) = epochs {
+        fit.max_epochs = *epochs as usize;
+    }
+    Ok(TrainOptions {
+        tiers: arguments.tiers.clone().unwrap_or_else(all),
+        encoder: encoder.clone(),
+        device: *device,
+        n_members: members.map_or(DEFAULT_MEMBERS, |members| members as usize),
+        fit,
+        data: arguments.rows.outcomes.iter().map(data_file).collect::<anyhow::Result<_>>()?,
+    })
+}
+
+fn data_file(path: &PathBuf) -> anyhow::Result<DataFile> {
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(DataFile { file, sha256: sha256_of_file(path)? })
+}
+
+/// Evaluates and writes the report; returns it.
+pub(crate) fn evaluate_checkpoint(arguments: &EvaluateArguments) -> anyhow::Result<Report> {
+    let predictor = open(&arguments.checkpoint, arguments.device)?;
+    let tiers = predictor.catalog().tiers().iter().map(|tier| tier.name.clone()).collect();
+    let rows = read_rows(&arguments.rows, Some(tiers), None)?;
+    say(&format!("predicting {} prompts", rows.outcomes.prompts.len()));
+    let forecasts = predictor.forecast(&rows.features);
+    let levels = predictor.service_levels();
+    let inputs = Inputs {
+        catalog: predictor.catalog(),
+        outcomes: &rows.outcomes,
+        features: &rows.features,
+        forecasts: &forecasts,
+        split: arguments.split,
+        seed: arguments.seed,
+        n_bootstrap: arguments.replicates as usize,
+        checkpoint: checkpoint_info(&predictor),
+        auto_floor: levels.auto,
+        cheap_floor: levels.cheap,
+        slices: slices_of(&rows.outcomes),
+    };
+    let report = evaluate(&inputs, &say)?;
+    render::write(&report, &arguments.out)
+        .with_context(|| format!("writing the report to {}", arguments.out.display()))?;
+    say(&format!("report written to {}", arguments.out.join("report.html").display()));
+    Ok(report)
+}
+
+fn checkpoint_info(predictor: &Predictor) -> CheckpointInfo {
+    let provenance = &predictor.manifest().provenance;
+    CheckpointInfo {
+        id: predictor.id().to_owned(),
+        n_params: predictor.n_params(),
+        encoder: provenance.encoder.clone(),
+        commit: format!("tiercast {}", provenance.code_version),
+        data_hash: provenance.data.iter().map(|data| data.sha256.as_str()).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn open(folder: &Path, device: DeviceKind) -> anyhow::Result<Predictor> {
+    Predictor::open(folder, device).with_context(|| format!("opening checkpoint {}", folder.display()))
+}
+
+fn predict(arguments: &PredictArguments) -> anyhow::Result<()> {
+    let predictor = open(&arguments.checkpoint, arguments.device)?;
+    let rows = read_rows(&arguments.rows, None, arguments.split.map(|split| vec![split]))?;
+    let forecasts = predictor.forecast(&rows.features);
+    let tiers = predictor.catalog().tiers();
+    let prediction = |prompt_id: &str, tier: usize, forecast: &tiercast_routing::decide::Forecast| Prediction {
+        prompt_id: prompt_id.to_owned(),
+        model: tiers[tier].name.clone(),
+        quality_mean: forecast.quality.mean(),
+        quality_grid: GRID.to_vec(),
+        quality_pmf: forecast.quality.pmf().to_vec(),
+        cost_usd: forecast.cost_usd.max(LEAST_COST_USD),
+        output_tokens: forecast.output_tokens,
+    };
+    let all = rows.outcomes.prompts.iter().zip(&forecasts).flat_map(|(prompt, forecasts)| {
+        let of_tier = forecasts.iter().enumerate();
+        of_tier.map(|(tier, forecast)| prediction(&prompt.prompt_id, tier, forecast))
+    });
+    let n_rows = predictions::write(&arguments.out, all)?;
+    say(&format!("{n_rows} predictions written to {}", arguments.out.display()));
+    Ok(())
+}

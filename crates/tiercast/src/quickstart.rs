@@ -1,0 +1,56 @@
+//! `quickstart`: train, evaluate, report, serve, on the reference data.
+
+use std::path::Path;
+
+use tiercast_evaluation::render;
+
+use crate::arguments::{EvaluateArguments, FitArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError};
+use crate::commands::{evaluate_checkpoint, print, train_checkpoint};
+use crate::progress::say;
+use crate::serve;
+
+/// The tier pool of the first run: clearly different prices, every prompt answered by all.
+const TIERS: [&str; 5] = [
+    "gemini-1.5-pro-002",
+    "Meta-Llama-3.1-70B-Instruct",
+    "gemini-1.5-flash-002",
+    "Meta-Llama-3.1-8B-Instruct",
+    "mathstral-7B",
+];
+
+/// Runs everything.
+pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
+    let outcomes = arguments.data.join("mmlu_pro.parquet");
+    if !outcomes.is_file() {
+        let what = format!("{} is not there: run this in the checkout, or name the folder with --data", outcomes.display());
+        return Err(UsageError(what).into());
+    }
+    let checkpoint = arguments.out.join("checkpoint");
+    say(&format!("training on {} ({} tiers)", outcomes.display(), TIERS.len()));
+    let manifest = train_checkpoint(&TrainArguments {
+        rows: rows(&outcomes),
+        tiers: Some(TIERS.map(str::to_owned).to_vec()),
+        out: checkpoint.clone(),
+        fit: FitArguments { encoder: arguments.fit.encoder.clone(), ..arguments.fit },
+    })?;
+    let report = evaluate_checkpoint(&EvaluateArguments {
+        checkpoint: checkpoint.clone(),
+        rows: rows(&outcomes),
+        split: tiercast_records::outcomes::Split::Test,
+        out: arguments.out.clone(),
+        replicates: 1000,
+        seed: arguments.fit.seed,
+        device: arguments.fit.device,
+    })?;
+    print(&render::table(&report));
+    print(&format!("checkpoint {} in {}", manifest.id, checkpoint.display()));
+    print(&format!("report: {}", arguments.out.join("report.html").display()));
+    if arguments.no_serve {
+        return Ok(());
+    }
+    serve::serve(&checkpoint, None, Some(arguments.listen), arguments.fit.device)
+}
+
+fn rows(outcomes: &Path) -> RowsArguments {
+    RowsArguments { outcomes: vec![outcomes.to_owned()], features: None }
+}

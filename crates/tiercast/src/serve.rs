@@ -1,0 +1,128 @@
+//! `tiercast serve`: a checkpoint on a socket, until Ctrl-C or SIGTERM.
+
+use std::future::Future;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tiercast_predictor::device::DeviceKind;
+use tiercast_predictor::predictor::Predictor;
+use tiercast_server::deployment::Deployment;
+use tiercast_server::settings::Settings;
+use tiercast_server::state::State;
+use tiercast_server::worker::Forecaster;
+use tokio::net::TcpListener;
+
+/// What is left running after the drain gave up is abandoned after this long.
+const ABANDON_AFTER: Duration = Duration::from_secs(1);
+
+/// Serves until told to stop, then answers what is under way.
+///
+/// `config` is a `tiercast.toml`; `listen` outranks its address.
+pub(crate) fn serve(
+    checkpoint: &Path,
+    config: Option<&Path>,
+    listen: Option<SocketAddr>,
+    device: DeviceKind,
+) -> anyhow::Result<()> {
+    let settings = settings(config, listen)?;
+    let state = open(checkpoint, settings.clone(), device)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let served = runtime.block_on(serve_on(settings.listen(), state));
+    runtime.shutdown_timeout(ABANDON_AFTER);
+    served
+}
+
+fn settings(config: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result<Settings> {
+    let settings = match config {
+        None => Settings::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            Settings::parse(&text).with_context(|| format!("in {}", path.display()))?
+        }
+    };
+    Ok(match listen {
+        None => settings,
+        Some(address) => settings.listening_on(address)?,
+    })
+}
+
+/// Opens the checkpoint and starts its inference threads, which share it.
+fn open(checkpoint: &Path, settings: Settings, device: DeviceKind) -> anyhow::Result<Arc<State>> {
+    let opening = || format!("opening checkpoint {}", checkpoint.display());
+    let mut predictor = Predictor::open(checkpoint, device).with_context(opening)?;
+    let deployment = Deployment::new(
+        predictor.catalog(),
+        predictor.id(),
+        predictor.service_levels(),
+        &settings,
+    )?;
+    ensure!(
+        predictor.set_catalog(deployment.catalog().clone()),
+        "the settings changed the names of tiers"
+    );
+    let predictor = Arc::new(predictor);
+    let forecaster = || -> Forecaster {
+        let predictor = Arc::clone(&predictor);
+        Box::new(move |request| predictor.forecast_one(&predictor.features(request)))
+    };
+    let forecasters = (0..settings.workers()).map(|_| forecaster()).collect();
+    State::new(deployment, settings, forecasters).context("starting the inference threads")
+}
+
+async fn serve_on(address: SocketAddr, state: Arc<State>) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("listening on {address}; if something else has the port, choose another with --listen 127.0.0.1:PORT")
+    })?;
+    let address = listener.local_addr().context("reading the address of the socket")?;
+    let stop = stop_signal()?;
+    // Serving does not end because nobody reads what we print.
+    drop(announce(address));
+    tiercast_server::server::run(listener, state, stop).await;
+    Ok(())
+}
+
+fn announce(address: SocketAddr) -> std::io::Result<()> {
+    let reachable = match address.ip().is_unspecified() {
+        true => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        false => address,
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "listening on http://{address}")?;
+    writeln!(
+        out,
+        "try: curl -s http://{reachable}/v1/route -d '{{\"messages\":[{{\"role\":\"user\",\"content\":\"What is 17 x 23?\"}}]}}'"
+    )?;
+    out.flush()
+}
+
+/// Resolves on Ctrl-C, and on SIGTERM where there is one.
+#[cfg(unix)]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without a handler there is nothing to wait for but the end of the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

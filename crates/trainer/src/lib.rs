@@ -1,0 +1,13 @@
+//! Rows to batches, loss, fit, calibrate, checkpoint.
+//!
+//! Trains on `train`, stops and calibrates on `validation`, never looks at `test`.
+
+pub mod calibrate;
+pub mod card;
+pub mod dataset;
+pub mod featurise;
+pub mod fit;
+pub mod loss;
+pub mod prices;
+pub mod train;
+pub mod vocabulary;
