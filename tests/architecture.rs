@@ -16,7 +16,16 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("server", &["predictor", "records", "chat", "routing", "statistics"]),
     (
         "tiercast",
-        &["trainer", "evaluation", "server", "predictor", "records", "chat", "routing", "statistics"],
+        &[
+            "trainer",
+            "evaluation",
+            "server",
+            "predictor",
+            "records",
+            "chat",
+            "routing",
+            "statistics",
+        ],
     ),
 ];
 
@@ -41,7 +50,14 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         manifest["dependencies"].as_table().unwrap().keys().cloned().collect()
     };
     let folders = fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path());
-    folders.map(|folder| (folder.file_name().unwrap().to_string_lossy().into_owned(), read(&folder))).collect()
+    folders
+        .map(|folder| {
+            (
+                folder.file_name().unwrap().to_string_lossy().into_owned(),
+                read(&folder),
+            )
+        })
+        .collect()
 }
 
 #[test]
@@ -49,9 +65,14 @@ fn crates_use_only_what_lies_below_them() {
     let dependencies = dependencies();
     let known: BTreeSet<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
     let found: BTreeSet<&str> = dependencies.keys().map(String::as_str).collect();
-    assert_eq!(known, found, "a crate was added or removed: say in this test where it stands");
+    assert_eq!(
+        known, found,
+        "a crate was added or removed: say in this test where it stands"
+    );
     for (name, allowed) in ALLOWED {
-        let ours = dependencies[name].iter().filter_map(|dependency| dependency.strip_prefix("tiercast-"));
+        let ours = dependencies[name]
+            .iter()
+            .filter_map(|dependency| dependency.strip_prefix("tiercast-"));
         for used in ours {
             assert!(allowed.contains(&used), "`{name}` must not use `{used}`");
         }
@@ -68,7 +89,10 @@ fn heavy_crates_are_named_where_they_belong() {
             );
         }
         if ["routing", "chat", "statistics"].contains(&name.as_str()) {
-            assert!(IMPURE.iter().all(|outside| !dependencies.contains(*outside)), "`{name}` is pure");
+            assert!(
+                IMPURE.iter().all(|outside| !dependencies.contains(*outside)),
+                "`{name}` is pure"
+            );
         }
     }
 }

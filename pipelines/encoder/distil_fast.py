@@ -28,7 +28,8 @@ CLS, SEP = 101, 102
 # BERT's vocabulary: 0 to 998 are specials and [unused], 999 to 1995 are single characters, and
 # from 1996 ("the") on words and pieces come in the order of their frequency.
 FIRST_CHAR, FIRST_WORD = 999, 1996
-# A component is divided by its eigenvalue to this power: 0 keeps PCA, 0.5 would whiten.
+# A component is divided by its eigenvalue to this power: 0 keeps PCA, 0.5 would whiten. Agreement
+# with MiniLM, measured as at `row_weights`: 0.330 at 0, 0.395 at 0.25, 0.382 at 0.5.
 SOFTENING = 0.25
 
 
@@ -160,11 +161,15 @@ def reduce_dimensions(vectors):
 
 
 def row_weights(vocabulary):
-    """Model2Vec's Zipf weight log(1 + rank): frequent words say little. Specials weigh nothing."""
+    """Zipf weights: frequent words say little, specials nothing.
+
+    Model2Vec weights by log(1 + rank). On 86 prompts of many kinds its square agreed better with
+    MiniLM itself (Spearman of all pairs' cosines 0.448 against 0.395; not weighting gave 0.239).
+    """
     weights = np.zeros(len(vocabulary))
     for token, position in vocabulary.items():
         if position >= FIRST_CHAR:
-            weights[position] = np.log1p(rank(token, position))
+            weights[position] = np.log1p(rank(token, position)) ** 2
     return weights
 
 

@@ -21,8 +21,8 @@ pub enum ChatError {
         place: String,
         /// What belongs there.
         expected: &'static str,
-        /// What is there.
-        found: &'static str,
+        /// What is there: its kind, or a number.
+        found: String,
     },
     /// Nobody asks anything.
     #[error("`messages` has no message of the user: add one such as {{\"role\": \"user\", \"content\": \"...\"}}")]

@@ -34,7 +34,10 @@ impl ChatBody {
             context,
             needs: Needs {
                 tools: context.n_tools > 0,
-                json_schema: self.response_format.as_ref().is_some_and(|format| format.kind == "json_schema"),
+                json_schema: self
+                    .response_format
+                    .as_ref()
+                    .is_some_and(|format| format.kind == "json_schema"),
                 vision: context.n_images > 0,
             },
             max_output_tokens: self.max_completion_tokens.or(self.max_tokens).map(saturated),
@@ -65,9 +68,11 @@ impl Message {
         match &self.content {
             None => String::new(),
             Some(Content::Text(text)) => text.clone(),
-            Some(Content::Parts(parts)) => {
-                parts.iter().filter_map(|part| part.text.as_deref()).collect::<Vec<_>>().join("\n")
-            }
+            Some(Content::Parts(parts)) => parts
+                .iter()
+                .filter_map(|part| part.text.as_deref())
+                .collect::<Vec<_>>()
+                .join("\n"),
         }
     }
 
@@ -78,7 +83,10 @@ impl Message {
             Some(Content::Text(text)) => text.len(),
             Some(Content::Parts(parts)) => parts.iter().map(Part::bytes).sum(),
         };
-        let calls = CALLS.iter().filter_map(|key| self.extra.get(*key)).filter(|calls| !calls.is_null());
+        let calls = CALLS
+            .iter()
+            .filter_map(|key| self.extra.get(*key))
+            .filter(|calls| !calls.is_null());
         text as u64 + calls.map(json_bytes).sum::<u64>()
     }
 
@@ -153,8 +161,14 @@ mod tests {
     #[test]
     fn the_ask_is_the_last_message_of_the_user() {
         check_ask(&json!([{"role": "user", "content": "hi"}]), "hi");
-        check_ask(&json!([{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]), "two");
-        check_ask(&json!([{"role": "user", "content": "one"}, {"role": "tool", "content": "42"}]), "one");
+        check_ask(
+            &json!([{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]),
+            "two",
+        );
+        check_ask(
+            &json!([{"role": "user", "content": "one"}, {"role": "tool", "content": "42"}]),
+            "one",
+        );
         check_ask(&json!([{"role": "user", "content": null}]), "");
         check_ask(&json!([{"role": "user"}]), "");
         check_ask(&json!([{"role": "user", "content": []}]), "");
@@ -203,7 +217,14 @@ mod tests {
         };
         assert_eq!(request.context, expected);
         assert_eq!(request.max_output_tokens, Some(9));
-        assert_eq!(request.needs, Needs { tools: true, json_schema: false, vision: true });
+        assert_eq!(
+            request.needs,
+            Needs {
+                tools: true,
+                json_schema: false,
+                vision: true
+            }
+        );
     }
 
     #[test]
@@ -211,13 +232,38 @@ mod tests {
         let user = json!([{"role": "user", "content": "x"}]);
         for (field, value, expected) in [
             ("tools", json!([]), Needs::default()),
-            ("tools", json!([{}]), Needs { tools: true, ..Needs::default() }),
-            ("functions", json!([{}]), Needs { tools: true, ..Needs::default() }),
+            (
+                "tools",
+                json!([{}]),
+                Needs {
+                    tools: true,
+                    ..Needs::default()
+                },
+            ),
+            (
+                "functions",
+                json!([{}]),
+                Needs {
+                    tools: true,
+                    ..Needs::default()
+                },
+            ),
             ("response_format", json!({"type": "text"}), Needs::default()),
             ("response_format", json!({"type": "json_object"}), Needs::default()),
-            ("response_format", json!({"type": "json_schema"}), Needs { json_schema: true, ..Needs::default() }),
+            (
+                "response_format",
+                json!({"type": "json_schema"}),
+                Needs {
+                    json_schema: true,
+                    ..Needs::default()
+                },
+            ),
         ] {
-            assert_eq!(reduce(&json!({"messages": user, field: value})).needs, expected, "{field} {value}");
+            assert_eq!(
+                reduce(&json!({"messages": user, field: value})).needs,
+                expected,
+                "{field} {value}"
+            );
         }
     }
 

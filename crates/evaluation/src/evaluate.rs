@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use tiercast_records::outcomes::Split;
 use tiercast_statistics::summary::mean;
 
-pub use crate::study::{EvaluationError, Inputs, slices_of};
-
 use crate::baselines;
 use crate::interval::estimate;
 use crate::method::{
@@ -17,7 +15,7 @@ use crate::report::{
     DataSummary, Difference, DomainRow, Estimate, MethodKind, MethodReport, Point, Report, SCHEMA_VERSION, SliceMethod,
     SliceReport, TierSummary,
 };
-use crate::study::Study;
+use crate::study::{EvaluationError, Inputs, Study};
 use crate::two_tier::{certify, two_tier};
 
 /// Evaluates the forecasts beside all baselines on the rows of one split. `progress` is told what

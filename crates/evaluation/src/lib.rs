@@ -3,13 +3,14 @@
 //! [`evaluate::evaluate`] turns outcomes and forecasts into one [`report::Report`], numbers only;
 //! pages and plots are views of that value. Pure: the caller reads files, the seed is an argument.
 
-pub mod baselines;
+mod baselines;
 pub mod evaluate;
 mod interval;
 mod method;
 mod operating;
 mod prediction;
+pub mod render;
 pub mod report;
-mod study;
+pub mod study;
 mod sweep;
 mod two_tier;

@@ -202,7 +202,7 @@ impl<'a> Study<'a> {
         let [train, validation, items] =
             [Split::Train, Split::Validation, inputs.split].map(|split| Rows::of(inputs, &slots, split));
         if items.is_empty() {
-            return Err(EvaluationError::NoItems(format!("{:?}", inputs.split).to_lowercase()));
+            return Err(EvaluationError::NoItems(inputs.split.name().to_owned()));
         }
         let groups = groups(inputs.outcomes, &items);
         let n_groups = groups.iter().max().map_or(0, |last| last + 1);

@@ -55,7 +55,10 @@ impl TierCalibration {
             ("input_tokens_factor", self.input_tokens_factor, 0.0),
             ("input_tokens_offset", self.input_tokens_offset, f64::MIN),
         ];
-        match values.iter().find(|(_, value, least)| !value.is_finite() || value < least) {
+        match values
+            .iter()
+            .find(|(_, value, least)| !value.is_finite() || value < least)
+        {
             Some((name, value, _)) => Err(format!("{name} = {value} is out of range")),
             None => Ok(()),
         }
@@ -68,7 +71,11 @@ impl TierCalibration {
         let mut below = 0.0; // raw P(quality < GRID[point + 1])
         for point in 0..GRID_POINTS {
             below += pmf[point];
-            let next = if point + 1 == GRID_POINTS { 0.0 } else { self.survival(1.0 - below).min(above) };
+            let next = if point + 1 == GRID_POINTS {
+                0.0
+            } else {
+                self.survival(1.0 - below).min(above)
+            };
             mass[point] = above - next;
             above = next;
         }
@@ -122,13 +129,21 @@ mod tests {
         let mut pmf = [0.0; GRID_POINTS];
         pmf[0] = 0.5;
         pmf[20] = 0.5;
-        let corrected = TierCalibration { offset: 3.0_f64.ln(), ..TierCalibration::IDENTITY }.quality(&pmf);
+        let corrected = TierCalibration {
+            offset: 3.0_f64.ln(),
+            ..TierCalibration::IDENTITY
+        }
+        .quality(&pmf);
         assert!((corrected.mean() - 0.75).abs() < 1e-5);
     }
 
     #[test]
     fn lengths() {
-        let tier = TierCalibration { length_mean: 101.0_f64.ln(), length_std: 1.0, ..TierCalibration::IDENTITY };
+        let tier = TierCalibration {
+            length_mean: 101.0_f64.ln(),
+            length_std: 1.0,
+            ..TierCalibration::IDENTITY
+        };
         assert!((tier.output_tokens(0.0, 0.0) - 100.0).abs() < 1e-9);
         assert!(tier.output_tokens(0.0, 1.0) > 160.0);
         assert!(tier.output_tokens(1e9, 0.0).is_finite());

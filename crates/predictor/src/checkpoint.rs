@@ -182,7 +182,10 @@ pub enum CheckpointError {
 }
 
 fn invalid(file: &str, what: impl ToString) -> CheckpointError {
-    CheckpointError::Invalid { file: file.to_owned(), what: what.to_string() }
+    CheckpointError::Invalid {
+        file: file.to_owned(),
+        what: what.to_string(),
+    }
 }
 
 /// Saves a checkpoint at `folder`, replacing a checkpoint there only once the new one is whole on
@@ -207,15 +210,25 @@ pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Res
     if let Err(source) = written {
         // The cause is what the user needs; a leftover folder is harmless and named `.partial`.
         let _ = fs::remove_dir_all(&partial);
-        return Err(CheckpointError::Io { path: folder.to_owned(), source });
+        return Err(CheckpointError::Io {
+            path: folder.to_owned(),
+            source,
+        });
     }
     Ok(manifest)
 }
 
 fn manifest(contents: &Contents, files: &[(&str, Vec<u8>)]) -> Manifest {
-    let files: BTreeMap<String, String> = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256(bytes))).collect();
+    let files: BTreeMap<String, String> = files
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), sha256(bytes)))
+        .collect();
     // The card quotes the id, so it is not part of it.
-    let lines: String = files.iter().filter(|(name, _)| *name != CARD).map(|(name, hash)| format!("{name} {hash}\n")).collect();
+    let lines: String = files
+        .iter()
+        .filter(|(name, _)| *name != CARD)
+        .map(|(name, hash)| format!("{name} {hash}\n"))
+        .collect();
     Manifest {
         format: FORMAT.to_owned(),
         format_version: FORMAT_VERSION,
@@ -274,7 +287,10 @@ fn swap(folder: &Path, partial: &Path) -> io::Result<()> {
 /// Opens a checkpoint folder.
 pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
     let manifest = read_manifest(folder)?;
-    let (network, encoding) = (parse::<NetworkConfig>(folder, &manifest, NETWORK)?, parse::<Encoding>(folder, &manifest, FEATURES)?);
+    let (network, encoding) = (
+        parse::<NetworkConfig>(folder, &manifest, NETWORK)?,
+        parse::<Encoding>(folder, &manifest, FEATURES)?,
+    );
     network.check().map_err(|what| invalid(NETWORK, what))?;
     check_encoding(&encoding, &network).map_err(|what| invalid(FEATURES, what))?;
     let catalog: Catalog = parse(folder, &manifest, CATALOG)?;
@@ -285,7 +301,17 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
         return Err(invalid(WEIGHTS, "larger than the network it is for"));
     }
     let provenance = manifest.provenance.clone();
-    Ok((manifest, Contents { network, weights, encoding, catalog, calibration, provenance }))
+    Ok((
+        manifest,
+        Contents {
+            network,
+            weights,
+            encoding,
+            catalog,
+            calibration,
+            provenance,
+        },
+    ))
 }
 
 /// The manifest alone.
@@ -301,10 +327,14 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest, CheckpointError> {
         return Err(invalid(MANIFEST, format!("format `{}` is not `{FORMAT}`", head.format)));
     }
     if head.format_version != FORMAT_VERSION {
-        return Err(CheckpointError::FormatVersion { found: head.format_version });
+        return Err(CheckpointError::FormatVersion {
+            found: head.format_version,
+        });
     }
     if head.feature_version != FEATURE_VERSION {
-        return Err(CheckpointError::FeatureVersion { found: head.feature_version });
+        return Err(CheckpointError::FeatureVersion {
+            found: head.feature_version,
+        });
     }
     serde_json::from_slice(&bytes).map_err(|error| invalid(MANIFEST, error))
 }
@@ -323,18 +353,29 @@ fn check_encoding(encoding: &Encoding, network: &NetworkConfig) -> Result<(), St
         false => Err(format!("{what}: {found}, expected {wanted}")),
     };
     if encoding.feature_version != FEATURE_VERSION {
-        return Err(format!("feature version {}, expected {FEATURE_VERSION}", encoding.feature_version));
+        return Err(format!(
+            "feature version {}, expected {FEATURE_VERSION}",
+            encoding.feature_version
+        ));
     }
     same("surface signals", encoding.surface_mean.len(), surface::NAMES.len())?;
     same("surface scales", encoding.surface_scale.len(), surface::NAMES.len())?;
     same("embedding length", encoding.embedding_dim, encoder::EMBEDDING_DIM)?;
     same("network inputs", network.d_dense, encoding.d_dense())?;
-    same("n-grams of the network", network.n_ngrams, encoding.ngram_hashes.len().max(1))?;
+    same(
+        "n-grams of the network",
+        network.n_ngrams,
+        encoding.ngram_hashes.len().max(1),
+    )?;
     same("n-gram weights", encoding.ngram_idf.len(), encoding.ngram_hashes.len())?;
     if !encoding.ngram_hashes.is_sorted_by(|a, b| a < b) {
         return Err("n-gram hashes are not in ascending order".to_owned());
     }
-    let mut values = encoding.surface_mean.iter().chain(&encoding.surface_scale).chain(&encoding.ngram_idf);
+    let mut values = encoding
+        .surface_mean
+        .iter()
+        .chain(&encoding.surface_scale)
+        .chain(&encoding.ngram_idf);
     match values.all(|value| value.is_finite()) {
         true => Ok(()),
         false => Err("a value is not finite".to_owned()),
@@ -349,22 +390,35 @@ fn check_tiers(
 ) -> Result<(), CheckpointError> {
     let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
     if names != manifest.tiers {
-        return Err(invalid(CATALOG, format!("tiers {names:?} are not those of the manifest {:?}", manifest.tiers)));
+        return Err(invalid(
+            CATALOG,
+            format!("tiers {names:?} are not those of the manifest {:?}", manifest.tiers),
+        ));
     }
     if network.n_tiers != names.len() {
-        return Err(invalid(NETWORK, format!("{} tiers, the catalog has {}", network.n_tiers, names.len())));
+        return Err(invalid(
+            NETWORK,
+            format!("{} tiers, the catalog has {}", network.n_tiers, names.len()),
+        ));
     }
     if calibration.tiers.len() != names.len() {
-        return Err(invalid(CALIBRATION, format!("{} tiers, the catalog has {}", calibration.tiers.len(), names.len())));
+        return Err(invalid(
+            CALIBRATION,
+            format!("{} tiers, the catalog has {}", calibration.tiers.len(), names.len()),
+        ));
     }
     for (tier, name) in calibration.tiers.iter().zip(names) {
-        tier.check().map_err(|what| invalid(CALIBRATION, format!("tier `{name}`: {what}")))?;
+        tier.check()
+            .map_err(|what| invalid(CALIBRATION, format!("tier `{name}`: {what}")))?;
     }
     if calibration.grid != GRID {
         return Err(invalid(CALIBRATION, "the quality grid is not 0, 0.05, ..., 1"));
     }
     let levels = calibration.service_levels;
-    match [levels.auto, levels.cheap].iter().all(|floor| (0.0..=1.0).contains(floor)) {
+    match [levels.auto, levels.cheap]
+        .iter()
+        .all(|floor| (0.0..=1.0).contains(floor))
+    {
         true => Ok(()),
         false => Err(invalid(CALIBRATION, "a service level is outside 0..=1")),
     }
@@ -376,20 +430,32 @@ fn parse<T: DeserializeOwned>(folder: &Path, manifest: &Manifest, name: &str) ->
 
 /// Reads a file that the manifest names, and checks that it is that file.
 fn read(folder: &Path, manifest: &Manifest, name: &str) -> Result<Vec<u8>, CheckpointError> {
-    let wanted = manifest.files.get(name).ok_or_else(|| invalid(MANIFEST, format!("names no {name}")))?;
+    let wanted = manifest
+        .files
+        .get(name)
+        .ok_or_else(|| invalid(MANIFEST, format!("names no {name}")))?;
     let bytes = read_limited(&folder.join(name))?;
     match sha256(&bytes) == *wanted {
         true => Ok(bytes),
-        false => Err(CheckpointError::Altered { file: name.to_owned(), what: "its SHA-256 differs".to_owned() }),
+        false => Err(CheckpointError::Altered {
+            file: name.to_owned(),
+            what: "its SHA-256 differs".to_owned(),
+        }),
     }
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+    let io = |source| CheckpointError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     if length > LARGEST_FILE {
-        return Err(invalid(&path.display().to_string(), format!("{length} bytes are more than {LARGEST_FILE}")));
+        return Err(invalid(
+            &path.display().to_string(),
+            format!("{length} bytes are more than {LARGEST_FILE}"),
+        ));
     }
     let mut bytes = Vec::new();
     file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(io)?;

@@ -26,6 +26,11 @@ pub enum DeviceError {
     /// This build does not have it.
     #[error("this build has no `{0}` backend: build with `cargo build --release --features {0}`")]
     NotBuilt(&'static str),
+    /// There is nothing to run on.
+    #[error(
+        "no wgpu adapter: install a GPU driver, or Mesa's software Vulkan (mesa-vulkan-drivers), or use --device flex"
+    )]
+    NoAdapter,
 }
 
 impl FromStr for DeviceKind {
@@ -46,13 +51,30 @@ impl DeviceKind {
         match self {
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
+            #[expect(
+                deprecated,
+                reason = "deprecated by its authors; kept because users ask for it by name"
+            )]
             Self::Ndarray => Ok(Device::ndarray()),
             #[cfg(not(feature = "ndarray"))]
             Self::Ndarray => Err(DeviceError::NotBuilt("ndarray")),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            Self::Wgpu => wgpu(),
             #[cfg(not(feature = "wgpu"))]
             Self::Wgpu => Err(DeviceError::NotBuilt("wgpu")),
         }
     }
+}
+
+/// The best adapter, else a software one. Burn panics where there is none, so a small sum is tried.
+#[cfg(feature = "wgpu")]
+fn wgpu() -> Result<Device, DeviceError> {
+    use burn::tensor::{DeviceKind as Adapter, Tensor};
+
+    let works = |device: &Device| {
+        let sum = || Tensor::<1>::from_data([1.0, 2.0], device).sum().into_scalar::<f32>();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(sum)).is_ok_and(|sum| sum == 3.0)
+    };
+    let candidates = [Adapter::DefaultDevice, Adapter::Cpu].map(Device::wgpu);
+    candidates.into_iter().find(works).ok_or(DeviceError::NoAdapter)
 }

@@ -24,22 +24,42 @@ pub struct FastEncoder {
 
 impl FastEncoder {
     /// Reads the weights that were compiled in; takes some tens of milliseconds for the tokenizer.
-    #[expect(clippy::new_without_default, reason = "construction is slow, so it should be visible")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "construction is slow, so it should be visible"
+    )]
     pub fn new() -> Self {
         let tokenizer = Tokenizer::from_bytes(TOKENIZER).expect("the committed tokenizer is valid");
         let (header, rows) = TABLE.split_at(N_HEADER);
         assert_eq!(&header[..8], MAGIC, "the committed table begins with its magic");
-        assert_eq!(u32_at(header, 12), EMBEDDING_DIM, "the committed table has rows of this length");
+        assert_eq!(
+            u32_at(header, 12),
+            EMBEDDING_DIM,
+            "the committed table has rows of this length"
+        );
         let (scales, table) = rows.split_at(2 * u32_at(header, 8));
-        let scales: Vec<u16> = scales.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-        assert_eq!(table.len(), scales.len() * EMBEDDING_DIM, "the committed table is whole");
-        Self { tokenizer, scales, table }
+        let scales: Vec<u16> = scales
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
+        assert_eq!(
+            table.len(),
+            scales.len() * EMBEDDING_DIM,
+            "the committed table is whole"
+        );
+        Self {
+            tokenizer,
+            scales,
+            table,
+        }
     }
 
-    /// WordPieces of a text, without special tokens. Takes about 0.25 ms per KiB, so cut first.
+    /// WordPieces of a text, without special tokens. Takes about 0.4 ms per KiB, so cut first.
     pub fn tokenize(&self, text: &str) -> Vec<u32> {
         // WordPiece turns what it does not know into [UNK]; there is no text it refuses.
-        self.tokenizer.encode_fast(text, false).map_or_else(|_| Vec::new(), |encoding| encoding.get_ids().to_vec())
+        self.tokenizer
+            .encode_fast(text, false)
+            .map_or_else(|_| Vec::new(), |encoding| encoding.get_ids().to_vec())
     }
 
     /// Sum of the rows of the first [`MAX_TOKENS`] tokens at unit length, in steps of 1/256. Zeros
@@ -93,9 +113,17 @@ mod tests {
         let embed = |text: &str| encoder.embed(&encoder.tokenize(text));
         for (text, near, far) in [
             ("How do I bake bread?", "bread baking recipe", "quantum field theory"),
-            ("Write a Python function that sorts a list", "implement quicksort in code", "the history of Rome"),
+            (
+                "Write a Python function that sorts a list",
+                "implement quicksort in code",
+                "the history of Rome",
+            ),
             ("Solve the integral of x squared", "calculus exercise", "my dog is ill"),
-            ("What does this contract clause mean?", "legal agreement", "a poem about the sea"),
+            (
+                "What does this contract clause mean?",
+                "legal agreement",
+                "a poem about the sea",
+            ),
         ] {
             let (near, far) = (cosine(&embed(text), &embed(near)), cosine(&embed(text), &embed(far)));
             assert!(near > far + 0.1, "{text}: {near} {far}");
@@ -106,7 +134,11 @@ mod tests {
     fn embeddings_have_unit_length() {
         let encoder = FastEncoder::new();
         let embedding = encoder.embed(&encoder.tokenize("The quick brown fox."));
-        let norm = embedding.iter().map(|x| (f64::from(*x) / 256.0).powi(2)).sum::<f64>().sqrt();
+        let norm = embedding
+            .iter()
+            .map(|x| (f64::from(*x) / 256.0).powi(2))
+            .sum::<f64>()
+            .sqrt();
         assert!((norm - 1.0).abs() < 0.02, "{norm}");
     }
 
@@ -122,7 +154,7 @@ mod tests {
     fn tokens_carry_no_specials_and_are_not_cut() {
         let encoder = FastEncoder::new();
         assert_eq!(encoder.tokenize("Hello, world"), [7592, 1010, 2088]);
-        assert_eq!(encoder.tokenize(""), []);
+        assert!(encoder.tokenize("").is_empty());
         assert_eq!(encoder.tokenize(&"word ".repeat(3000)).len(), 3000);
     }
 

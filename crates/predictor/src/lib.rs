@@ -4,8 +4,8 @@
 pub mod calibration;
 pub mod checkpoint;
 pub mod device;
-pub mod encoding;
 pub mod encoder;
+pub mod encoding;
 pub mod features;
 pub mod network;
 pub mod ngrams;

@@ -91,7 +91,12 @@ impl NetworkConfig {
         }
         // Sizes are below 2^20, so the products of two and their sums fit in 64 bits; the number
         // of members could still take the product over it.
-        let params = Self { n_members: 1, ..self.clone() }.n_params().saturating_mul(self.n_members);
+        let params = Self {
+            n_members: 1,
+            ..self.clone()
+        }
+        .n_params()
+        .saturating_mul(self.n_members);
         if params > LARGEST_NETWORK {
             return Err(format!("{params} parameters are more than {LARGEST_NETWORK}"));
         }
@@ -105,7 +110,9 @@ impl NetworkConfig {
             rng.set_stream(member as u64);
             self.init_member(&mut rng, device)
         });
-        Ensemble { members: members.collect() }
+        Ensemble {
+            members: members.collect(),
+        }
     }
 
     /// One member with weights drawn from `rng`.
@@ -181,7 +188,9 @@ impl QualityNetwork {
         let coefficients = hidden.clone().matmul(self.difficulty.val()).matmul(self.ability.val())
             + softmax(task.clone(), 1).matmul(self.task_effect.val())
             + bag.matmul(self.ngram_effect.val()); // [n, n_tiers * N_SHAPES]
-        let tilt = coefficients.reshape([n * n_tiers, N_SHAPES]).matmul(shapes(&self.base.device())); // [n * n_tiers, GRID_POINTS]
+        let tilt = coefficients
+            .reshape([n * n_tiers, N_SHAPES])
+            .matmul(shapes(&self.base.device())); // [n * n_tiers, GRID_POINTS]
         let logits = tilt.reshape([n, n_tiers, GRID_POINTS]) + self.base.val().unsqueeze::<3>();
         let length = hidden.matmul(self.length_weight.val()) + self.length_bias.val().unsqueeze(); // [n, 2 * n_tiers]
         Output {
@@ -208,7 +217,9 @@ fn shapes(device: &Device) -> Tensor<2> {
 }
 
 fn uniform(rng: &mut ChaCha8Rng, shape: [usize; 2], bound: f32) -> Vec<f32> {
-    (0..shape[0] * shape[1]).map(|_| bound * (2.0 * unit(rng) - 1.0)).collect()
+    (0..shape[0] * shape[1])
+        .map(|_| bound * (2.0 * unit(rng) - 1.0))
+        .collect()
 }
 
 /// Uniform in [0, 1), from the top 24 bits.
@@ -237,8 +248,15 @@ mod tests {
     fn shapes_of_the_output() {
         let device = Device::flex();
         let network = config().init(7, &device);
-        let row = Encoded { dense: vec![1.0, -1.0, 0.5], ngrams: vec![2, 3], weights: vec![0.6, 0.8] };
-        let empty = Encoded { dense: vec![0.0; 3], ..Encoded::default() };
+        let row = Encoded {
+            dense: vec![1.0, -1.0, 0.5],
+            ngrams: vec![2, 3],
+            weights: vec![0.6, 0.8],
+        };
+        let empty = Encoded {
+            dense: vec![0.0; 3],
+            ..Encoded::default()
+        };
         let output = network.members[0].forward(Batch::new(&[&row, &empty], &device), None);
         assert_eq!(output.quality.dims(), [2, 2, GRID_POINTS]);
         assert_eq!(output.length_mean.dims(), [2, 2]);
@@ -254,7 +272,13 @@ mod tests {
 
     #[test]
     fn sizes_without_end_are_refused() {
-        assert!(NetworkConfig::new(3, 1 << 19, 2, 2).with_d_ngram(1 << 19).check().unwrap_err().contains("parameters"));
+        assert!(
+            NetworkConfig::new(3, 1 << 19, 2, 2)
+                .with_d_ngram(1 << 19)
+                .check()
+                .unwrap_err()
+                .contains("parameters")
+        );
         assert!(NetworkConfig::new(0, 4, 2, 2).check().unwrap_err().contains("d_dense"));
     }
 }

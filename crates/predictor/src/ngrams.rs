@@ -31,7 +31,10 @@ pub fn ngrams(text: &str) -> Ngrams {
     let mut words = Counts::default();
     let mut chars = Counts::default();
     let mut before: Option<&str> = None;
-    for word in lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+    for word in lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+    {
         words.add(hash([word.as_bytes()]));
         if let Some(before) = before {
             words.add(hash([before.as_bytes(), BETWEEN, word.as_bytes()]));
@@ -41,13 +44,20 @@ pub fn ngrams(text: &str) -> Ngrams {
             add_chars(word, &mut chars);
         }
     }
-    Ngrams { words: words.strongest(MAX_WORD_NGRAMS), chars: chars.strongest(MAX_CHAR_NGRAMS) }
+    Ngrams {
+        words: words.strongest(MAX_WORD_NGRAMS),
+        chars: chars.strongest(MAX_CHAR_NGRAMS),
+    }
 }
 
 fn add_chars(word: &str, counts: &mut Counts) {
     // A ring of the last four characters: the buffer never grows, whatever the word's length.
     let mut window = ['\0'; CHARS];
-    for (n_seen, c) in std::iter::once('<').chain(word.chars()).chain(std::iter::once('>')).enumerate() {
+    for (n_seen, c) in std::iter::once('<')
+        .chain(word.chars())
+        .chain(std::iter::once('>'))
+        .enumerate()
+    {
         window.rotate_left(1);
         window[CHARS - 1] = c;
         if n_seen + 1 >= CHARS {
@@ -103,7 +113,10 @@ mod tests {
 
     fn count(found: &[(u32, u16)], parts: &[&str]) -> u16 {
         let wanted = hash(parts.iter().map(|part| part.as_bytes()));
-        found.iter().find(|(hash, _)| *hash == wanted).map_or(0, |(_, count)| *count)
+        found
+            .iter()
+            .find(|(hash, _)| *hash == wanted)
+            .map_or(0, |(_, count)| *count)
     }
 
     #[test]

@@ -50,8 +50,12 @@ impl Predictor {
     /// A predictor from the parts of a checkpoint.
     pub fn new(manifest: Manifest, contents: Contents, device: DeviceKind) -> Result<Self, CheckpointError> {
         let device = device.device()?;
-        let network = weights::from_bytes(contents.weights, &contents.network, &device)
-            .map_err(|what| CheckpointError::Invalid { file: "network.bpk".to_owned(), what })?;
+        let network = weights::from_bytes(contents.weights, &contents.network, &device).map_err(|what| {
+            CheckpointError::Invalid {
+                file: "network.bpk".to_owned(),
+                what,
+            }
+        })?;
         Ok(Self {
             manifest,
             catalog: contents.catalog,
@@ -67,7 +71,11 @@ impl Predictor {
     /// those it was trained on, in their order; `false` if they are not.
     #[must_use]
     pub fn set_catalog(&mut self, catalog: Catalog) -> bool {
-        let same = catalog.tiers().iter().map(|tier| &tier.name).eq(self.catalog.tiers().iter().map(|tier| &tier.name));
+        let same = catalog
+            .tiers()
+            .iter()
+            .map(|tier| &tier.name)
+            .eq(self.catalog.tiers().iter().map(|tier| &tier.name));
         if same {
             self.catalog = catalog;
         }
@@ -116,7 +124,9 @@ impl Predictor {
     pub fn forecast_one(&self, features: &Features) -> Vec<Forecast> {
         let raw = raw(&self.network.members, &self.encoding.encode(features), &self.device);
         let tiers = self.catalog.tiers().iter().zip(&self.calibration.tiers).enumerate();
-        tiers.map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, &raw, features)).collect()
+        tiers
+            .map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, &raw, features))
+            .collect()
     }
 }
 
@@ -147,14 +157,22 @@ pub fn raw(members: &[QualityNetwork], row: &Encoded, device: &Device) -> Raw {
     }
     let share = 1.0 / members.len() as f64;
     let mut raw = total.expect("an ensemble has at least one member: NetworkConfig::check");
-    raw.quality.iter_mut().flatten().chain(&mut raw.length_mean).chain(&mut raw.length_std).for_each(|value| *value *= share);
+    raw.quality
+        .iter_mut()
+        .flatten()
+        .chain(&mut raw.length_mean)
+        .chain(&mut raw.length_std)
+        .for_each(|value| *value *= share);
     raw
 }
 
 fn raw_of_member(member: &QualityNetwork, batch: Batch) -> Raw {
     let output = member.forward(batch, None);
     let pmf = floats(output.quality.into_data());
-    let quality = pmf.chunks_exact(GRID_POINTS).map(|tier| std::array::from_fn(|point| tier[point])).collect();
+    let quality = pmf
+        .chunks_exact(GRID_POINTS)
+        .map(|tier| std::array::from_fn(|point| tier[point]))
+        .collect();
     Raw {
         quality,
         length_mean: floats(output.length_mean.into_data()),

@@ -34,7 +34,10 @@ pub fn surface(request: &Request, ask_tokens: u32) -> Vec<f32> {
     let ask = Ask::read(&text, ask_tokens);
     let of_ask = ASK.iter().map(|(_, signal)| signal(&ask));
     let of_context = CONTEXT.iter().map(|(_, signal)| signal(request));
-    of_ask.chain(of_context).map(|value| ((value * 1024.0).round() / 1024.0) as f32).collect()
+    of_ask
+        .chain(of_context)
+        .map(|value| ((value * 1024.0).round() / 1024.0) as f32)
+        .collect()
 }
 
 /// The part of an ask that is read: all of it, or the first 24 and the last 8 KiB.
@@ -57,7 +60,9 @@ const ASK: [Signal<Ask>; 46] = [
     ("lines_log", |ask| log(ask.lines.n)),
     ("sentences_log", |ask| log(ask.chars.sentences)),
     ("word_length_mean", |ask| ratio(ask.words.chars, ask.words.n).min(15.0)),
-    ("sentence_words_log", |ask| ratio(ask.words.n, ask.chars.sentences).ln_1p()),
+    ("sentence_words_log", |ask| {
+        ratio(ask.words.n, ask.chars.sentences).ln_1p()
+    }),
     ("longest_line_log", |ask| log(ask.lines.longest)),
     ("unique_words_ratio", |ask| ratio(ask.words.unique, ask.words.n)),
     ("digits_ratio", |ask| ratio(ask.chars.digits, ask.chars.n)),
@@ -95,7 +100,9 @@ const ASK: [Signal<Ask>; 46] = [
     ("explain", |ask| ask.has(Group::Explain)),
     ("write", |ask| ask.has(Group::Write)),
     ("translate", |ask| ask.has(Group::Translate)),
-    ("classify", |ask| flag(ask.words.which_of || ask.group(Group::Classify) > 0)),
+    ("classify", |ask| {
+        flag(ask.words.which_of || ask.group(Group::Classify) > 0)
+    }),
     ("wants_json", |ask| ask.has(Group::Json)),
     ("wants_table", |ask| ask.has(Group::Table)),
     ("wants_list", |ask| ask.has(Group::List)),
@@ -104,26 +111,46 @@ const ASK: [Signal<Ask>; 46] = [
 
 const CONTEXT: [Signal<Request>; 14] = [
     ("context_tools_log", |request| log(request.context.n_tools)),
-    ("context_tools_tokens_log", |request| log_tokens(request.context.tools_bytes)),
-    ("context_system_tokens_log", |request| log_tokens(request.context.system_bytes)),
-    ("context_history_tokens_log", |request| log_tokens(request.context.history_bytes)),
-    ("context_tool_result_tokens_log", |request| log_tokens(request.context.tool_result_bytes)),
+    ("context_tools_tokens_log", |request| {
+        log_tokens(request.context.tools_bytes)
+    }),
+    ("context_system_tokens_log", |request| {
+        log_tokens(request.context.system_bytes)
+    }),
+    ("context_history_tokens_log", |request| {
+        log_tokens(request.context.history_bytes)
+    }),
+    ("context_tool_result_tokens_log", |request| {
+        log_tokens(request.context.tool_result_bytes)
+    }),
     ("context_messages_log", |request| log(request.context.n_messages)),
-    ("context_earlier_asks_log", |request| log(request.context.n_earlier_asks)),
-    ("context_tool_results_log", |request| log(request.context.n_tool_results)),
+    ("context_earlier_asks_log", |request| {
+        log(request.context.n_earlier_asks)
+    }),
+    ("context_tool_results_log", |request| {
+        log(request.context.n_tool_results)
+    }),
     ("context_agent_loop", |request| flag(request.context.agent_loop)),
     ("context_images_log", |request| log(request.context.n_images)),
     ("context_needs_tools", |request| flag(request.needs.tools)),
     ("context_needs_json_schema", |request| flag(request.needs.json_schema)),
-    ("context_max_output_set", |request| flag(request.max_output_tokens.is_some())),
-    ("context_max_output_log", |request| log(request.max_output_tokens.unwrap_or(0))),
+    ("context_max_output_set", |request| {
+        flag(request.max_output_tokens.is_some())
+    }),
+    ("context_max_output_log", |request| {
+        log(request.max_output_tokens.unwrap_or(0))
+    }),
 ];
 
 const fn names() -> [&'static str; N] {
     let mut names = [""; N];
     let mut idx = 0;
     while idx < N {
-        names[idx] = if idx < ASK.len() { ASK[idx].0 } else { CONTEXT[idx - ASK.len()].0 };
+        names[idx] = if idx < ASK.len() {
+            ASK[idx].0
+        } else {
+            CONTEXT[idx - ASK.len()].0
+        };
         idx += 1;
     }
     names
@@ -140,7 +167,12 @@ struct Ask {
 impl Ask {
     fn read(text: &str, n_tokens: u32) -> Self {
         let lower = text.to_lowercase();
-        Self { n_tokens, chars: Chars::read(text), lines: Lines::read(text), words: Words::read(&lower) }
+        Self {
+            n_tokens,
+            chars: Chars::read(text),
+            lines: Lines::read(text),
+            words: Words::read(&lower),
+        }
     }
 
     fn group(&self, group: Group) -> u32 {
@@ -191,7 +223,8 @@ impl Chars {
         self.whitespace += u32::from(c.is_whitespace());
         let before_space = next.is_none_or(char::is_whitespace);
         match c {
-            '=' | '+' | '*' | '/' | '^' | '<' | '>' | '√' | '∑' | '∫' | '≤' | '≥' | '≠' | '×' | '÷' | '∞' | 'π' | '$' => {
+            '=' | '+' | '*' | '/' | '^' | '<' | '>' | '√' | '∑' | '∫' | '≤' | '≥' | '≠' | '×' | '÷' | '∞' | 'π'
+            | '$' => {
                 self.math_symbols += 1;
             }
             '%' => {
@@ -233,7 +266,10 @@ struct Lines {
 
 impl Lines {
     fn read(text: &str) -> Self {
-        let mut counts = Self { blank: text.contains("___"), ..Self::default() };
+        let mut counts = Self {
+            blank: text.contains("___"),
+            ..Self::default()
+        };
         for line in text.lines() {
             counts.n += 1;
             counts.longest = counts.longest.max(line.len());
@@ -251,7 +287,9 @@ impl Lines {
 /// Text of an answer to choose: of `A. text`, `B) text`, `C: text` or `(D) text`.
 fn option(line: &str) -> Option<&str> {
     let (line, closings) = line.strip_prefix('(').map_or((line, ".):"), |inner| (inner, ")"));
-    let rest = line.strip_prefix(|c| ('A'..='J').contains(&c))?.strip_prefix(|c| closings.contains(c))?;
+    let rest = line
+        .strip_prefix(|c| ('A'..='J').contains(&c))?
+        .strip_prefix(|c| closings.contains(c))?;
     (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim_start())
 }
 
@@ -275,7 +313,10 @@ impl Words {
             which_of: lower.contains("which of the"),
             ..Self::default()
         };
-        let mut words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let mut words: Vec<&str> = lower
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .collect();
         for word in &words {
             counts.n += 1;
             counts.chars += word.chars().count();
@@ -334,10 +375,12 @@ fn group(word: &str) -> Option<Group> {
         "write" | "implement" | "generate" | "create" | "compose" | "draft" | "design" => Group::Write,
         "translate" | "summarize" | "summarise" | "summary" | "rewrite" | "paraphrase" => Group::Translate,
         "classify" | "extract" | "identify" | "label" | "categorize" | "categorise" => Group::Classify,
-        "def" | "function" | "class" | "return" | "import" | "select" | "const" | "void" | "public" => Group::CodeKeyword,
+        "def" | "function" | "class" | "return" | "import" | "select" | "const" | "void" | "public" => {
+            Group::CodeKeyword
+        }
         "section" | "article" | "clause" | "statute" | "court" | "plaintiff" | "defendant" => Group::Law,
-        "percent" | "km" | "cm" | "mm" | "kg" | "mg" | "ml" | "mol" | "hz" | "meters" | "metres" | "seconds" | "minutes"
-        | "hours" | "degrees" | "dollars" => Group::Unit,
+        "percent" | "km" | "cm" | "mm" | "kg" | "mg" | "ml" | "mol" | "hz" | "meters" | "metres" | "seconds"
+        | "minutes" | "hours" | "degrees" | "dollars" => Group::Unit,
         "json" | "yaml" | "xml" => Group::Json,
         "table" | "csv" => Group::Table,
         "list" | "bullet" | "bullets" => Group::List,
@@ -378,7 +421,10 @@ mod tests {
 
     fn check(ask: &str, name: &str, expected: f64) {
         let found = f64::from(signal(&Request::of_text(ask), name));
-        assert!((found - expected).abs() < 1e-3, "{name} of {ask:?}: {found}, expected {expected}");
+        assert!(
+            (found - expected).abs() < 1e-3,
+            "{name} of {ask:?}: {found}, expected {expected}"
+        );
     }
 
     #[test]
@@ -403,8 +449,16 @@ mod tests {
         check("SELECT a; def f: return", "code_keywords_log", log(3.0));
         check("under § 12 of the statute", "law_log", log(2.0));
         check("see https://example.org", "urls", 1.0);
-        check("Which one?\nA. x\n B) yyyy\n(C) z\nD: w\nAt last", "options_log", log(4.0));
-        check("Which one?\nA. x\n B) yyyy\n(C) z\nD: w\nAt last", "longest_option_log", log(4.0));
+        check(
+            "Which one?\nA. x\n B) yyyy\n(C) z\nD: w\nAt last",
+            "options_log",
+            log(4.0),
+        );
+        check(
+            "Which one?\nA. x\n B) yyyy\n(C) z\nD: w\nAt last",
+            "longest_option_log",
+            log(4.0),
+        );
         check("the sky is ___", "blank", 1.0);
         check("Which is NOT true, except", "negations_log", log(2.0));
         check("First do a, then b", "steps_log", log(2.0));
@@ -418,8 +472,16 @@ mod tests {
     #[test]
     fn signals_of_the_context() {
         let request = Request {
-            context: Context { n_tools: 3, system_bytes: 9, agent_loop: true, ..Context::default() },
-            needs: Needs { json_schema: true, ..Needs::default() },
+            context: Context {
+                n_tools: 3,
+                system_bytes: 9,
+                agent_loop: true,
+                ..Context::default()
+            },
+            needs: Needs {
+                json_schema: true,
+                ..Needs::default()
+            },
             max_output_tokens: Some(100),
             ..Request::of_text("hi")
         };
@@ -449,12 +511,20 @@ mod tests {
         for ask in ["", " ", "\n\n", "?", "😀", "\u{301}", "\0", &long, &mixed] {
             let request = Request {
                 ask: ask.to_owned(),
-                context: Context { n_tools: u32::MAX, system_bytes: u64::MAX, ..Context::default() },
+                context: Context {
+                    n_tools: u32::MAX,
+                    system_bytes: u64::MAX,
+                    ..Context::default()
+                },
                 max_output_tokens: Some(u32::MAX),
                 ..Request::default()
             };
             for (name, value) in NAMES.iter().zip(surface(&request, 3_000_000)) {
-                assert!((0.0..=22.3).contains(&value), "{name} of {:?}...: {value}", ask.chars().next());
+                assert!(
+                    (0.0..=22.3).contains(&value),
+                    "{name} of {:?}...: {value}",
+                    ask.chars().next()
+                );
             }
         }
     }
@@ -464,7 +534,11 @@ mod tests {
         for unit in ["a", "é", "€", "😀", "a😀"] {
             let ask = unit.repeat(100_000);
             let cut = cut(&ask);
-            assert!((ASK_BYTES - 8..=ASK_BYTES + 1).contains(&cut.len()), "{unit}: {}", cut.len());
+            assert!(
+                (ASK_BYTES - 8..=ASK_BYTES + 1).contains(&cut.len()),
+                "{unit}: {}",
+                cut.len()
+            );
         }
         let short = "x".repeat(ASK_BYTES);
         assert_eq!(cut(&short), short);

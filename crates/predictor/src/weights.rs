@@ -15,7 +15,9 @@ use crate::network::{Ensemble, NetworkConfig};
 pub fn to_bytes(network: &Ensemble) -> Result<Vec<u8>, String> {
     let mut collector = Collector::default();
     network.visit(&mut collector);
-    let packed = Writer::new(collector.tensors).into_bytes().map_err(|error| error.to_string())?;
+    let packed = Writer::new(collector.tensors)
+        .into_bytes()
+        .map_err(|error| error.to_string())?;
     Ok(packed.to_vec())
 }
 
@@ -28,7 +30,12 @@ pub fn from_bytes(bytes: Vec<u8>, config: &NetworkConfig, device: &Device) -> Re
         let shape = tensor.shape.to_vec();
         tensors.insert(tensor.name.clone(), (shape, values(tensor)?));
     }
-    let mut loader = Loader { path: Vec::new(), tensors, device: device.clone(), error: None };
+    let mut loader = Loader {
+        path: Vec::new(),
+        tensors,
+        device: device.clone(),
+        error: None,
+    };
     // The seed does not matter: every value is replaced.
     let network = config.init(0, device).map(&mut loader);
     match (loader.error, loader.tensors.keys().next()) {
@@ -44,8 +51,10 @@ fn values(tensor: burn_pack::Tensor) -> Result<Vec<f32>, String> {
         return Err(format!("tensor `{name}` is {:?}, not F32", tensor.dtype));
     }
     let bytes = tensor.into_bytes().map_err(|error| error.to_string())?;
-    let values: Vec<f32> =
-        bytes.chunks_exact(4).map(|chunk| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]])).collect();
+    let values: Vec<f32> = bytes
+        .chunks_exact(4)
+        .map(|chunk| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]))
+        .collect();
     match values.iter().all(|value| value.is_finite()) {
         true => Ok(values),
         false => Err(format!("tensor `{name}` holds a value that is not finite")),
@@ -69,7 +78,8 @@ impl ModuleVisitor for Collector {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let (bytes, shape, dtype) = param.val().into_data().into_parts();
-        self.tensors.push(burn_pack::Tensor::new(self.path.join("."), dtype, shape, None, bytes));
+        self.tensors
+            .push(burn_pack::Tensor::new(self.path.join("."), dtype, shape, None, bytes));
     }
 }
 
@@ -83,9 +93,14 @@ struct Loader {
 impl Loader {
     fn take<const D: usize>(&mut self, wanted: [usize; D]) -> Result<Tensor<D>, String> {
         let name = self.path.join(".");
-        let (shape, values) = self.tensors.remove(&name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
+        let (shape, values) = self
+            .tensors
+            .remove(&name)
+            .ok_or_else(|| format!("tensor `{name}` is missing"))?;
         if shape != wanted || values.len() != wanted.iter().product::<usize>() {
-            return Err(format!("tensor `{name}` has shape {shape:?}, the network needs {wanted:?}"));
+            return Err(format!(
+                "tensor `{name}` has shape {shape:?}, the network needs {wanted:?}"
+            ));
         }
         Ok(Tensor::from_data(TensorData::new(values, wanted), &self.device))
     }
@@ -133,7 +148,11 @@ mod tests {
         let bytes = to_bytes(&config().init(3, &device)).unwrap();
         let again = to_bytes(&from_bytes(bytes.clone(), &config(), &device).unwrap()).unwrap();
         assert_eq!(bytes, again);
-        assert_eq!(bytes, to_bytes(&config().init(3, &device)).unwrap(), "one seed, one file");
+        assert_eq!(
+            bytes,
+            to_bytes(&config().init(3, &device)).unwrap(),
+            "one seed, one file"
+        );
         assert_ne!(bytes, to_bytes(&config().init(4, &device)).unwrap());
     }
 

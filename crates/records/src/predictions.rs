@@ -85,7 +85,7 @@ fn check(row: &Prediction) -> Result<(), Fault> {
             ),
         );
     }
-    if !((mass - 1.0).abs() <= MASS_TOLERANCE) {
+    if mass.is_nan() || (mass - 1.0).abs() > MASS_TOLERANCE {
         return fault("quality_pmf", format!("it sums to {mass} instead of 1"));
     }
     if !(row.cost_usd > 0.0 && row.cost_usd.is_finite()) {

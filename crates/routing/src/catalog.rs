@@ -17,7 +17,11 @@ pub struct Capabilities {
 impl Default for Capabilities {
     /// Tools and JSON schema are the rule today; vision has to be declared.
     fn default() -> Self {
-        Self { tools: true, json_schema: true, vision: false }
+        Self {
+            tools: true,
+            json_schema: true,
+            vision: false,
+        }
     }
 }
 
@@ -92,12 +96,18 @@ fn check(tier: &Tier) -> Result<(), InvalidCatalog> {
     if !(1..=4).contains(&tier.class) {
         return say("class must be 1 to 4");
     }
-    for (field, price) in [("input_usd_per_mtok", tier.input_usd_per_mtok), ("output_usd_per_mtok", tier.output_usd_per_mtok)] {
+    for (field, price) in [
+        ("input_usd_per_mtok", tier.input_usd_per_mtok),
+        ("output_usd_per_mtok", tier.output_usd_per_mtok),
+    ] {
         if !price.is_finite() || price < 0.0 {
             return say(&format!("{field} must be a number of at least 0"));
         }
     }
-    if tier.latency_p95_s.is_some_and(|seconds| !seconds.is_finite() || seconds <= 0.0) {
+    if tier
+        .latency_p95_s
+        .is_some_and(|seconds| !seconds.is_finite() || seconds <= 0.0)
+    {
         return say("latency_p95_s must be a positive number");
     }
     Ok(())
@@ -153,7 +163,13 @@ mod tests {
         check(vec![], "a catalog needs at least one tier");
         check(vec![tier("a"), tier("a")], "tier `a` is named twice");
         check(vec![Tier { class: 7, ..tier("a") }], "tier `a`: class must be 1 to 4");
-        check(vec![Tier { input_usd_per_mtok: f64::NAN, ..tier("a") }], "tier `a`: input_usd_per_mtok must be a number of at least 0");
+        check(
+            vec![Tier {
+                input_usd_per_mtok: f64::NAN,
+                ..tier("a")
+            }],
+            "tier `a`: input_usd_per_mtok must be a number of at least 0",
+        );
     }
 
     #[test]

@@ -168,16 +168,27 @@ pub struct Decision {
 pub fn decide(catalog: &Catalog, forecasts: &[Forecast], objective: Objective, constraints: &Constraints) -> Decision {
     let mut excluded = Vec::new();
     let mut fitting = Vec::with_capacity(forecasts.len());
-    for tier in 0..forecasts.len() {
-        match exclusion(catalog, &forecasts[tier], tier, constraints) {
+    for (tier, forecast) in forecasts.iter().enumerate() {
+        match exclusion(catalog, forecast, tier, constraints) {
             Some(why) => excluded.push((tier, why)),
             None => fitting.push(tier),
         }
     }
     let (order, reason) = rank(fitting, forecasts, objective, constraints.unknown_ground);
-    let ranked: Vec<Ranked> =
-        order.into_iter().map(|tier| Ranked { tier, acceptable: is_acceptable(objective, &forecasts[tier]) }).collect();
-    Decision { chosen: ranked.first().map(|first| first.tier), reason, ranked, excluded, propensity: 1.0 }
+    let ranked: Vec<Ranked> = order
+        .into_iter()
+        .map(|tier| Ranked {
+            tier,
+            acceptable: is_acceptable(objective, &forecasts[tier]),
+        })
+        .collect();
+    Decision {
+        chosen: ranked.first().map(|first| first.tier),
+        reason,
+        ranked,
+        excluded,
+        propensity: 1.0,
+    }
 }
 
 fn exclusion(catalog: &Catalog, forecast: &Forecast, tier_idx: usize, constraints: &Constraints) -> Option<Exclusion> {
@@ -187,11 +198,23 @@ fn exclusion(catalog: &Catalog, forecast: &Forecast, tier_idx: usize, constraint
     let tests = [
         (constraints.excluded.contains(&tier_idx), Exclusion::ByCaller),
         (constraints.needs.tools && !tier.capabilities.tools, Exclusion::NoTools),
-        (constraints.needs.json_schema && !tier.capabilities.json_schema, Exclusion::NoJsonSchema),
-        (constraints.needs.vision && !tier.capabilities.vision, Exclusion::NoVision),
-        (over(Some(tokens), tier.context_window.map(f64::from)), Exclusion::ContextWindow),
+        (
+            constraints.needs.json_schema && !tier.capabilities.json_schema,
+            Exclusion::NoJsonSchema,
+        ),
+        (
+            constraints.needs.vision && !tier.capabilities.vision,
+            Exclusion::NoVision,
+        ),
+        (
+            over(Some(tokens), tier.context_window.map(f64::from)),
+            Exclusion::ContextWindow,
+        ),
         (over(Some(forecast.cost_usd), constraints.max_cost_usd), Exclusion::Cost),
-        (over(forecast.latency_p95_s, constraints.max_latency_s), Exclusion::Latency),
+        (
+            over(forecast.latency_p95_s, constraints.max_latency_s),
+            Exclusion::Latency,
+        ),
     ];
     tests.into_iter().find_map(|(hit, why)| hit.then_some(why))
 }
@@ -205,7 +228,18 @@ fn is_acceptable(objective: Objective, forecast: &Forecast) -> bool {
 
 /// The fitting tiers, best first, and why the first is first. Ties go to the cheaper, then to the
 /// earlier tier.
-fn rank(mut fitting: Vec<usize>, forecasts: &[Forecast], objective: Objective, unknown_ground: Option<usize>) -> (Vec<usize>, Reason) {
+fn rank(
+    mut fitting: Vec<usize>,
+    forecasts: &[Forecast],
+    objective: Objective,
+    unknown_ground: Option<usize>,
+) -> (Vec<usize>, Reason) {
+    // A tier that the caller names is never replaced by another.
+    if let Objective::Fixed(wanted) = objective
+        && !fitting.contains(&wanted)
+    {
+        fitting.clear();
+    }
     if fitting.is_empty() {
         return (fitting, Reason::NoTierFits);
     }
@@ -213,7 +247,12 @@ fn rank(mut fitting: Vec<usize>, forecasts: &[Forecast], objective: Objective, u
     let mean = |tier: &usize| forecasts[*tier].quality.mean();
     // Highest value first, then cheapest.
     let by_value = |tiers: &mut Vec<usize>, value: &dyn Fn(&usize) -> f64| {
-        tiers.sort_by(|a, b| value(b).total_cmp(&value(a)).then(cost(a).total_cmp(&cost(b))).then(a.cmp(b)));
+        tiers.sort_by(|a, b| {
+            value(b)
+                .total_cmp(&value(a))
+                .then(cost(a).total_cmp(&cost(b)))
+                .then(a.cmp(b))
+        });
     };
     let mut reason = match objective {
         Objective::Best => {
@@ -236,7 +275,12 @@ fn rank(mut fitting: Vec<usize>, forecasts: &[Forecast], objective: Objective, u
                 Objective::Fastest(_) => forecasts[*tier].latency_p95_s.unwrap_or(f64::INFINITY),
                 _ => 0.0,
             };
-            good.sort_by(|a, b| seconds(a).total_cmp(&seconds(b)).then(cost(a).total_cmp(&cost(b))).then(a.cmp(b)));
+            good.sort_by(|a, b| {
+                seconds(a)
+                    .total_cmp(&seconds(b))
+                    .then(cost(a).total_cmp(&cost(b)))
+                    .then(a.cmp(b))
+            });
             by_value(&mut rest, &|tier| level.evidence(&forecasts[*tier].quality));
             let reason = match (good.is_empty(), objective) {
                 (true, _) => Reason::NoneAcceptable,
@@ -276,7 +320,10 @@ mod tests {
             input_usd_per_mtok: 1.0,
             output_usd_per_mtok: 1.0,
             context_window: Some(1000),
-            capabilities: Capabilities { vision, ..Capabilities::default() },
+            capabilities: Capabilities {
+                vision,
+                ..Capabilities::default()
+            },
             latency_p95_s: None,
         };
         Catalog::new(vec![tier("large", true), tier("mid", false), tier("small", false)]).unwrap()
@@ -297,7 +344,11 @@ mod tests {
 
     fn check(objective: Objective, constraints: &Constraints, expected: Option<usize>, reason: Reason) {
         let decision = decide(&catalog(), &forecasts(), objective, constraints);
-        assert_eq!((decision.chosen, decision.reason), (expected, reason), "{objective:?} {constraints:?}");
+        assert_eq!(
+            (decision.chosen, decision.reason),
+            (expected, reason),
+            "{objective:?} {constraints:?}"
+        );
         assert_eq!(decision.ranked.len() + decision.excluded.len(), 3);
     }
 
@@ -307,13 +358,46 @@ mod tests {
     fn objectives() {
         let free = Constraints::default();
         check(FLOOR_7, &free, Some(1), Reason::CheapestAcceptable);
-        check(Objective::Cheapest(Acceptable::Floor(0.5)), &free, Some(2), Reason::CheapestAcceptable);
-        check(Objective::Cheapest(Acceptable::Floor(0.95)), &free, Some(0), Reason::NoneAcceptable);
-        check(Objective::Cheapest(Acceptable::Confidence { target: 0.5, confidence: 0.85 }), &free, Some(0), Reason::CheapestAcceptable);
-        check(Objective::Fastest(Acceptable::Floor(0.5)), &free, Some(1), Reason::FastestAcceptable);
+        check(
+            Objective::Cheapest(Acceptable::Floor(0.5)),
+            &free,
+            Some(2),
+            Reason::CheapestAcceptable,
+        );
+        check(
+            Objective::Cheapest(Acceptable::Floor(0.95)),
+            &free,
+            Some(0),
+            Reason::NoneAcceptable,
+        );
+        check(
+            Objective::Cheapest(Acceptable::Confidence {
+                target: 0.5,
+                confidence: 0.85,
+            }),
+            &free,
+            Some(0),
+            Reason::CheapestAcceptable,
+        );
+        check(
+            Objective::Fastest(Acceptable::Floor(0.5)),
+            &free,
+            Some(1),
+            Reason::FastestAcceptable,
+        );
         check(Objective::Best, &free, Some(0), Reason::HighestQuality);
-        check(Objective::TradeOff { lambda_per_usd: 0.0 }, &free, Some(0), Reason::BestTradeOff);
-        check(Objective::TradeOff { lambda_per_usd: 10.0 }, &free, Some(2), Reason::BestTradeOff);
+        check(
+            Objective::TradeOff { lambda_per_usd: 0.0 },
+            &free,
+            Some(0),
+            Reason::BestTradeOff,
+        );
+        check(
+            Objective::TradeOff { lambda_per_usd: 10.0 },
+            &free,
+            Some(2),
+            Reason::BestTradeOff,
+        );
         check(Objective::Fixed(2), &free, Some(2), Reason::NamedByCaller);
     }
 
@@ -324,11 +408,46 @@ mod tests {
             change(&mut constraints);
             constraints
         };
-        check(FLOOR_7, &with(|c| c.excluded = vec![1]), Some(0), Reason::CheapestAcceptable);
-        check(FLOOR_7, &with(|c| c.needs.vision = true), Some(0), Reason::CheapestAcceptable);
-        check(FLOOR_7, &with(|c| c.max_cost_usd = Some(1.5)), Some(2), Reason::NoneAcceptable);
-        check(FLOOR_7, &with(|c| c.max_latency_s = Some(0.5)), None, Reason::NoTierFits);
-        check(FLOOR_7, &with(|c| c.unknown_ground = Some(0)), Some(0), Reason::InsufficientEvidence);
+        check(
+            FLOOR_7,
+            &with(|c| c.excluded = vec![1]),
+            Some(0),
+            Reason::CheapestAcceptable,
+        );
+        check(
+            FLOOR_7,
+            &with(|c| c.needs.vision = true),
+            Some(0),
+            Reason::CheapestAcceptable,
+        );
+        check(
+            FLOOR_7,
+            &with(|c| c.max_cost_usd = Some(1.5)),
+            Some(2),
+            Reason::NoneAcceptable,
+        );
+        check(
+            FLOOR_7,
+            &with(|c| c.max_latency_s = Some(0.5)),
+            None,
+            Reason::NoTierFits,
+        );
+        check(
+            FLOOR_7,
+            &with(|c| c.unknown_ground = Some(0)),
+            Some(0),
+            Reason::InsufficientEvidence,
+        );
+    }
+
+    #[test]
+    fn a_named_tier_that_does_not_fit_is_not_replaced() {
+        let constraints = Constraints {
+            excluded: vec![2],
+            ..Constraints::default()
+        };
+        let decision = decide(&catalog(), &forecasts(), Objective::Fixed(2), &constraints);
+        assert_eq!((decision.chosen, decision.reason), (None, Reason::NoTierFits));
     }
 
     #[test]
@@ -339,6 +458,11 @@ mod tests {
         }
         let decision = decide(&catalog(), &long, FLOOR_7, &Constraints::default());
         assert_eq!(decision.chosen, None);
-        assert!(decision.excluded.iter().all(|(_, why)| *why == Exclusion::ContextWindow));
+        assert!(
+            decision
+                .excluded
+                .iter()
+                .all(|(_, why)| *why == Exclusion::ContextWindow)
+        );
     }
 }

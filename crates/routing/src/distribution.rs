@@ -38,12 +38,18 @@ impl QualityDistribution {
         if !(total.is_finite() && total > 0.0) {
             return Err(InvalidDistribution::Total);
         }
-        Ok(Self { pmf: mass.map(|m| m / total) })
+        Ok(Self {
+            pmf: mass.map(|m| m / total),
+        })
     }
 
     /// The two-point distribution of a 0/1 outcome with `P(1) = probability`, clamped to [0, 1].
     pub fn two_point(probability: f64) -> Self {
-        let probability = if probability.is_nan() { 0.5 } else { probability.clamp(0.0, 1.0) };
+        let probability = if probability.is_nan() {
+            0.5
+        } else {
+            probability.clamp(0.0, 1.0)
+        };
         let mut pmf = [0.0; GRID_POINTS];
         pmf[0] = 1.0 - probability;
         pmf[GRID_POINTS - 1] = probability;
@@ -62,7 +68,12 @@ impl QualityDistribution {
 
     /// P(quality >= target).
     pub fn at_least(&self, target: f64) -> f64 {
-        self.pmf.iter().zip(GRID).filter(|(_, quality)| *quality >= target - TARGET_SLACK).map(|(mass, _)| mass).sum()
+        self.pmf
+            .iter()
+            .zip(GRID)
+            .filter(|(_, quality)| *quality >= target - TARGET_SLACK)
+            .map(|(mass, _)| mass)
+            .sum()
     }
 
     /// Cumulative distribution at each grid point: P(quality <= GRID\[k\]).
@@ -144,8 +155,17 @@ mod tests {
 
     #[test]
     fn no_distribution() {
-        assert_eq!(QualityDistribution::new([0.0; GRID_POINTS]), Err(InvalidDistribution::Total));
-        assert_eq!(QualityDistribution::new([f64::NAN; GRID_POINTS]), Err(InvalidDistribution::Mass));
-        assert_eq!(QualityDistribution::try_from(vec![1.0; 3]), Err(InvalidDistribution::Length));
+        assert_eq!(
+            QualityDistribution::new([0.0; GRID_POINTS]),
+            Err(InvalidDistribution::Total)
+        );
+        assert_eq!(
+            QualityDistribution::new([f64::NAN; GRID_POINTS]),
+            Err(InvalidDistribution::Mass)
+        );
+        assert_eq!(
+            QualityDistribution::try_from(vec![1.0; 3]),
+            Err(InvalidDistribution::Length)
+        );
     }
 }

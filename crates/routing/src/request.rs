@@ -21,7 +21,14 @@ pub struct Request {
 impl Request {
     /// A request of text alone.
     pub fn of_text(text: impl Into<String>) -> Self {
-        Self { ask: text.into(), context: Context { n_messages: 1, ..Context::default() }, ..Self::default() }
+        Self {
+            ask: text.into(),
+            context: Context {
+                n_messages: 1,
+                ..Context::default()
+            },
+            ..Self::default()
+        }
     }
 }
 

@@ -38,7 +38,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Quickstart(arguments) => quickstart::run(&arguments)?,
         Command::Data(DataCommand::Validate { file, json }) => {
-            return Ok(if data::validate(&file, json)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if data::validate(&file, json)? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         Command::Data(DataCommand::Describe { file, tiers, json }) => data::describe(&file, tiers, json)?,
         Command::Data(DataCommand::Reference { from, out }) => reference::build(&from, &out)?,
@@ -47,10 +51,21 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluate(arguments) => print(&render::table(&evaluate_checkpoint(&arguments)?)),
         Command::Predict(arguments) => predict(&arguments)?,
         Command::Route(arguments) => {
-            route::route(&arguments.checkpoint, &arguments.prompt, arguments.quality, arguments.json, DeviceKind::Flex)?;
+            route::route(
+                &arguments.checkpoint,
+                &arguments.prompt,
+                arguments.quality,
+                arguments.json,
+                DeviceKind::Flex,
+            )?;
         }
         Command::Serve(arguments) => {
-            serve::serve(&arguments.checkpoint, arguments.config.as_deref(), arguments.listen, arguments.device)?;
+            serve::serve(
+                &arguments.checkpoint,
+                arguments.config.as_deref(),
+                arguments.listen,
+                arguments.device,
+            )?;
         }
         Command::Pipeline(PipelineCommand::Run { recipe }) => return pipeline::run(&recipe),
     }
@@ -74,12 +89,19 @@ pub(crate) fn read_rows(
     tiers: Option<Vec<String>>,
     splits: Option<Vec<Split>>,
 ) -> anyhow::Result<Rows> {
-    let options = ReadOptions { with_text: true, models: tiers, splits };
+    let options = ReadOptions {
+        with_text: true,
+        models: tiers,
+        splits,
+    };
     let outcomes = outcomes::read(&arguments.outcomes, &options)?;
     let file = read_features(arguments, &outcomes)?;
     let features = features_of(&outcomes, file.as_ref())?;
     // The text is not needed again; for large files it is most of the memory.
-    Ok(Rows { outcomes: outcomes.without_text(), features })
+    Ok(Rows {
+        outcomes: outcomes.without_text(),
+        features,
+    })
 }
 
 fn read_features(arguments: &RowsArguments, outcomes: &Outcomes) -> anyhow::Result<Option<FeatureFile>> {
@@ -94,13 +116,25 @@ fn read_features(arguments: &RowsArguments, outcomes: &Outcomes) -> anyhow::Resu
 }
 
 fn featurise(arguments: &FeaturiseArguments) -> anyhow::Result<()> {
-    let options = ReadOptions { with_text: true, models: None, splits: None };
+    let options = ReadOptions {
+        with_text: true,
+        models: None,
+        splits: None,
+    };
     let outcomes = outcomes::read(&arguments.outcomes, &options)?;
     let features = features_of(&outcomes, None)?;
-    let rows: Vec<(String, Features)> =
-        outcomes.prompts.iter().map(|prompt| prompt.prompt_id.clone()).zip(features).collect();
+    let rows: Vec<(String, Features)> = outcomes
+        .prompts
+        .iter()
+        .map(|prompt| prompt.prompt_id.clone())
+        .zip(features)
+        .collect();
     features::write(&arguments.out, FEATURE_VERSION, &rows)?;
-    say(&format!("features of {} prompts written to {}", rows.len(), arguments.out.display()));
+    say(&format!(
+        "features of {} prompts written to {}",
+        rows.len(),
+        arguments.out.display()
+    ));
     Ok(())
 }
 
@@ -117,14 +151,27 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     for note in &trained.contents.provenance.notes {
         say(&format!("note: {note}"));
     }
-    say(&format!("checkpoint {} saved to {}", manifest.id, arguments.out.display()));
+    say(&format!(
+        "checkpoint {} saved to {}",
+        manifest.id,
+        arguments.out.display()
+    ));
     Ok(manifest)
 }
 
 fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Result<TrainOptions> {
     let all = || outcomes.models.iter().map(|model| model.name.clone()).collect();
-    let FitArguments { seed, device, encoder, epochs, members } = &arguments.fit;
-    let mut fit = FitConfig { seed: *seed, ..FitConfig::default() };
+    let FitArguments {
+        seed,
+        device,
+        encoder,
+        epochs,
+        members,
+    } = &arguments.fit;
+    let mut fit = FitConfig {
+        seed: *seed,
+        ..FitConfig::default()
+    };
     if let Some(epochs) = epochs {
         fit.max_epochs = *epochs as usize;
     }
@@ -134,19 +181,32 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
         device: *device,
         n_members: members.map_or(DEFAULT_MEMBERS, |members| members as usize),
         fit,
-        data: arguments.rows.outcomes.iter().map(data_file).collect::<anyhow::Result<_>>()?,
+        data: arguments
+            .rows
+            .outcomes
+            .iter()
+            .map(data_file)
+            .collect::<anyhow::Result<_>>()?,
     })
 }
 
 fn data_file(path: &PathBuf) -> anyhow::Result<DataFile> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(DataFile { file, sha256: sha256_of_file(path)? })
+    Ok(DataFile {
+        file,
+        sha256: sha256_of_file(path)?,
+    })
 }
 
 /// Evaluates and writes the report; returns it.
 pub(crate) fn evaluate_checkpoint(arguments: &EvaluateArguments) -> anyhow::Result<Report> {
     let predictor = open(&arguments.checkpoint, arguments.device)?;
-    let tiers = predictor.catalog().tiers().iter().map(|tier| tier.name.clone()).collect();
+    let tiers = predictor
+        .catalog()
+        .tiers()
+        .iter()
+        .map(|tier| tier.name.clone())
+        .collect();
     let rows = read_rows(&arguments.rows, Some(tiers), None)?;
     say(&format!("predicting {} prompts", rows.outcomes.prompts.len()));
     let forecasts = predictor.forecast(&rows.features);
@@ -167,7 +227,10 @@ pub(crate) fn evaluate_checkpoint(arguments: &EvaluateArguments) -> anyhow::Resu
     let report = evaluate(&inputs, &say)?;
     render::write(&report, &arguments.out)
         .with_context(|| format!("writing the report to {}", arguments.out.display()))?;
-    say(&format!("report written to {}", arguments.out.join("report.html").display()));
+    say(&format!(
+        "report written to {}",
+        arguments.out.join("report.html").display()
+    ));
     Ok(report)
 }
 
@@ -178,7 +241,12 @@ fn checkpoint_info(predictor: &Predictor) -> CheckpointInfo {
         n_params: predictor.n_params(),
         encoder: provenance.encoder.clone(),
         commit: format!("tiercast {}", provenance.code_version),
-        data_hash: provenance.data.iter().map(|data| data.sha256.as_str()).collect::<Vec<_>>().join(" "),
+        data_hash: provenance
+            .data
+            .iter()
+            .map(|data| data.sha256.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 
@@ -200,10 +268,15 @@ fn predict(arguments: &PredictArguments) -> anyhow::Result<()> {
         cost_usd: forecast.cost_usd.max(LEAST_COST_USD),
         output_tokens: forecast.output_tokens,
     };
-    let all = rows.outcomes.prompts.iter().zip(&forecasts).flat_map(|(prompt, forecasts)| {
-        let of_tier = forecasts.iter().enumerate();
-        of_tier.map(|(tier, forecast)| prediction(&prompt.prompt_id, tier, forecast))
-    });
+    let all = rows
+        .outcomes
+        .prompts
+        .iter()
+        .zip(&forecasts)
+        .flat_map(|(prompt, forecasts)| {
+            let of_tier = forecasts.iter().enumerate();
+            of_tier.map(|(tier, forecast)| prediction(&prompt.prompt_id, tier, forecast))
+        });
     let n_rows = predictions::write(&arguments.out, all)?;
     say(&format!("{n_rows} predictions written to {}", arguments.out.display()));
     Ok(())

@@ -11,7 +11,7 @@ use tiercast_records::describe::{self, Description, Headroom, TierFigures};
 use tiercast_records::outcomes::{self, ReadOptions, Split, ValidationReport};
 
 /// Checks `file` and prints what it holds and what is wrong with it. False if anything is.
-pub fn validate(file: &Path, json: bool) -> anyhow::Result<bool> {
+pub(crate) fn validate(file: &Path, json: bool) -> anyhow::Result<bool> {
     let report = outcomes::validate(file)?;
     if json {
         print_json(&report)?;
@@ -23,9 +23,16 @@ pub fn validate(file: &Path, json: bool) -> anyhow::Result<bool> {
 
 /// Prints prompts, tiers and headroom of `file`, of `models` only if given. The holdout split is
 /// left out: figures that are looked at before a choice must not come from it.
-pub fn describe(file: &Path, models: Option<Vec<String>>, json: bool) -> anyhow::Result<()> {
-    let splits = Split::ALL.into_iter().filter(|split| *split != Split::Holdout).collect();
-    let options = ReadOptions { with_text: false, models, splits: Some(splits) };
+pub(crate) fn describe(file: &Path, models: Option<Vec<String>>, json: bool) -> anyhow::Result<()> {
+    let splits = Split::ALL
+        .into_iter()
+        .filter(|split| *split != Split::Holdout)
+        .collect();
+    let options = ReadOptions {
+        with_text: false,
+        models,
+        splits: Some(splits),
+    };
     let outcomes = outcomes::read(&[file.to_path_buf()], &options)?;
     anyhow::ensure!(
         !outcomes.outcomes.is_empty(),
@@ -61,26 +68,46 @@ fn validation_text(report: &ValidationReport) -> String {
     }
     let problems: String = report.problems.iter().map(|problem| format!("  {problem}\n")).collect();
     let unlisted = report.n_problems - report.problems.len() as u64;
-    let more = if unlisted > 0 { format!("  and {unlisted} more\n") } else { String::new() };
-    format!("{} problems in {file} ({} rows):\n{problems}{more}", report.n_problems, report.n_rows)
+    let more = if unlisted > 0 {
+        format!("  and {unlisted} more\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "{} problems in {file} ({} rows):\n{problems}{more}",
+        report.n_problems, report.n_rows
+    )
 }
 
 fn description_text(description: &Description) -> String {
     let splits = description.prompts_by_split.iter().map(|(split, n)| (split.name(), n));
-    let mut text = format!("{} prompts, {} outcomes\n", description.n_prompts, description.n_outcomes);
+    let mut text = format!(
+        "{} prompts, {} outcomes\n",
+        description.n_prompts, description.n_outcomes
+    );
     text += &format!("by split:   {} (holdout left out)\n", listed(splits));
     text += &format!("by domain:  {}\n", listed(named(&description.prompts_by_domain)));
     text += &format!("score kind: {}\n\n", listed(named(&description.outcomes_by_score_kind)));
     text += &tiers_text(&description.tiers);
     text += &match &description.headroom {
         Some(headroom) => headroom_text(headroom, description.tiers.len()),
-        None => "\nno headroom: there is no prompt that every model answered; choose models with --models\n".to_owned(),
+        None => "\nno headroom: there is no prompt that every model answered; choose some with --tiers\n".to_owned(),
     };
     text
 }
 
 fn tiers_text(tiers: &[TierFigures]) -> String {
-    let head = ["tier", "class", "prompts", "score", "in tok", "out tok", "USD/1000", "no tokens", "cost kinds"];
+    let head = [
+        "tier",
+        "class",
+        "prompts",
+        "score",
+        "in tok",
+        "out tok",
+        "USD/1000",
+        "no tokens",
+        "cost kinds",
+    ];
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(tiers.iter().map(tier_cells));
     table(&lines)
@@ -101,7 +128,13 @@ fn tier_cells(tier: &TierFigures) -> [String; 9] {
 }
 
 fn headroom_text(headroom: &Headroom, n_models: usize) -> String {
-    let Headroom { n_prompts, best_single, best_single_score, oracle_score, .. } = headroom;
+    let Headroom {
+        n_prompts,
+        best_single,
+        best_single_score,
+        oracle_score,
+        ..
+    } = headroom;
     format!(
         "\nheadroom on the {n_prompts} prompts that all {n_models} answered (part of it is luck: no router reaches the oracle)\n\
          best single tier:  {best_single}, score {best_single_score:.3}, {} USD per 1000\n\
@@ -117,7 +150,13 @@ fn headroom_text(headroom: &Headroom, n_models: usize) -> String {
 
 /// Columns as wide as their widest cell: the first and the last to the left, numbers to the right.
 fn table<const N: usize>(lines: &[[String; N]]) -> String {
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let width = |column: usize| {
+        lines
+            .iter()
+            .map(|line| line[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     let widths: Vec<usize> = (0..N).map(width).collect();
     let cell = |column: usize, text: &str| match column {
         0 => format!("{text:<0$}", widths[0]),
@@ -125,7 +164,11 @@ fn table<const N: usize>(lines: &[[String; N]]) -> String {
         _ => format!("{text:>0$}", widths[column]),
     };
     let line = |cells: &[String; N]| {
-        let cells: Vec<String> = cells.iter().enumerate().map(|(column, text)| cell(column, text)).collect();
+        let cells: Vec<String> = cells
+            .iter()
+            .enumerate()
+            .map(|(column, text)| cell(column, text))
+            .collect();
         format!("{}\n", cells.join("  "))
     };
     lines.iter().map(line).collect()
@@ -140,11 +183,16 @@ fn percent(share: f64) -> String {
 }
 
 fn named(counts: &BTreeMap<String, usize>) -> impl Iterator<Item = (&str, &usize)> {
-    counts.iter().map(|(name, n)| (if name.is_empty() { "(none)" } else { name.as_str() }, n))
+    counts
+        .iter()
+        .map(|(name, n)| (if name.is_empty() { "(none)" } else { name.as_str() }, n))
 }
 
 fn listed<'a>(counts: impl Iterator<Item = (&'a str, &'a usize)>) -> String {
-    counts.map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
+    counts
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -159,6 +207,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_a_dash() {
-        assert_eq!((known(None, 2), known(Some(0.126), 2)), ("-".to_owned(), "0.13".to_owned()));
+        assert_eq!(
+            (known(None, 2), known(Some(0.126), 2)),
+            ("-".to_owned(), "0.13".to_owned())
+        );
     }
 }

@@ -31,8 +31,7 @@ struct Step {
 /// Runs a recipe. All steps are parsed before the first one runs.
 pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the recipe {}", file.display()))?;
-    let recipe: Recipe =
-        toml::from_str(&text).map_err(|error| UsageError(format!("{}: {error}", file.display())))?;
+    let recipe: Recipe = toml::from_str(&text).map_err(|error| UsageError(format!("{}: {error}", file.display())))?;
     let steps: Vec<(String, Command)> = recipe.step.iter().map(parse).collect::<Result<_, _>>()?;
     say(&format!("{}: {}", file.display(), recipe.description));
     let n_steps = steps.len();
@@ -50,7 +49,9 @@ fn parse(step: &Step) -> Result<(String, Command), UsageError> {
     let line = step.run.join(" ");
     let words = std::iter::once("tiercast").chain(step.run.iter().map(String::as_str));
     match Arguments::try_parse_from(words) {
-        Ok(Arguments { command: Command::Pipeline(_) }) => Err(UsageError(format!("step `{line}`: a recipe runs no recipe"))),
+        Ok(Arguments {
+            command: Command::Pipeline(_),
+        }) => Err(UsageError(format!("step `{line}`: a recipe runs no recipe"))),
         Ok(arguments) => Ok((line, arguments.command)),
         Err(error) => Err(UsageError(format!("step `{line}`: {error}"))),
     }

@@ -19,13 +19,20 @@ impl TrainingProgress {
                 .expect("the template is a constant");
             ProgressBar::new((n_members * n_epochs) as u64).with_style(style)
         });
-        Self { bar, n_members, n_epochs }
+        Self {
+            bar,
+            n_members,
+            n_epochs,
+        }
     }
 
     #[expect(clippy::print_stderr, reason = "progress lines where there is no terminal")]
     pub(crate) fn epoch(&self, epoch: Epoch) {
         let mark = if epoch.best { " best" } else { "" };
-        let figures = format!("train loss {:.4}, validation CRPS {:.4}{mark}", epoch.train_loss, epoch.validation_crps);
+        let figures = format!(
+            "train loss {:.4}, validation CRPS {:.4}{mark}",
+            epoch.train_loss, epoch.validation_crps
+        );
         match &self.bar {
             Some(bar) => {
                 // A member that stops early leaves its place behind.
@@ -33,7 +40,13 @@ impl TrainingProgress {
                 bar.set_message(figures);
             }
             None => {
-                eprintln!("member {}/{} epoch {}/{}: {figures}", epoch.member + 1, self.n_members, epoch.epoch, self.n_epochs);
+                eprintln!(
+                    "member {}/{} epoch {}/{}: {figures}",
+                    epoch.member + 1,
+                    self.n_members,
+                    epoch.epoch,
+                    self.n_epochs
+                );
             }
         }
     }
@@ -46,7 +59,10 @@ impl TrainingProgress {
 }
 
 /// One line of progress on standard error.
-#[expect(clippy::print_stderr, reason = "progress goes to standard error, results to standard output")]
+#[expect(
+    clippy::print_stderr,
+    reason = "progress goes to standard error, results to standard output"
+)]
 pub(crate) fn say(what: &str) {
     eprintln!("{what}");
 }

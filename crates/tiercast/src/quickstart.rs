@@ -4,7 +4,9 @@ use std::path::Path;
 
 use tiercast_evaluation::render;
 
-use crate::arguments::{EvaluateArguments, FitArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError};
+use crate::arguments::{
+    EvaluateArguments, FitArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError,
+};
 use crate::commands::{evaluate_checkpoint, print, train_checkpoint};
 use crate::progress::say;
 use crate::serve;
@@ -22,7 +24,10 @@ const TIERS: [&str; 5] = [
 pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
     let outcomes = arguments.data.join("mmlu_pro.parquet");
     if !outcomes.is_file() {
-        let what = format!("{} is not there: run this in the checkout, or name the folder with --data", outcomes.display());
+        let what = format!(
+            "{} is not there: run this in the checkout, or name the folder with --data",
+            outcomes.display()
+        );
         return Err(UsageError(what).into());
     }
     let checkpoint = arguments.out.join("checkpoint");
@@ -31,7 +36,10 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
         rows: rows(&outcomes),
         tiers: Some(TIERS.map(str::to_owned).to_vec()),
         out: checkpoint.clone(),
-        fit: FitArguments { encoder: arguments.fit.encoder.clone(), ..arguments.fit },
+        fit: FitArguments {
+            encoder: arguments.fit.encoder.clone(),
+            ..arguments.fit
+        },
     })?;
     let report = evaluate_checkpoint(&EvaluateArguments {
         checkpoint: checkpoint.clone(),
@@ -52,5 +60,8 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
 }
 
 fn rows(outcomes: &Path) -> RowsArguments {
-    RowsArguments { outcomes: vec![outcomes.to_owned()], features: None }
+    RowsArguments {
+        outcomes: vec![outcomes.to_owned()],
+        features: None,
+    }
 }

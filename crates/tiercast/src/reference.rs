@@ -36,7 +36,10 @@ const POOLS: [(&str, &[&str]); 3] = [
             "Meta-Llama-3.1-8B-Instruct",
         ],
     ),
-    ("routellm", &["gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"]),
+    (
+        "routellm",
+        &["gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"],
+    ),
 ];
 
 const FEATURES: &str = "features.parquet";
@@ -81,7 +84,13 @@ fn pool(source: &Path, tiers: &[&str], out: &Path, all: &mut BTreeMap<String, Fe
     };
     let outcomes = outcomes::read(&[source.to_owned()], &options)?;
     let features = features_of(&outcomes, None)?;
-    all.extend(outcomes.prompts.iter().map(|prompt| prompt.prompt_id.clone()).zip(features));
+    all.extend(
+        outcomes
+            .prompts
+            .iter()
+            .map(|prompt| prompt.prompt_id.clone())
+            .zip(features),
+    );
     let n_rows = outcomes.outcomes.len() as u64;
     outcomes::write(out, &outcomes.without_text())?;
     say(&format!("{}: {n_rows} rows", out.display()));

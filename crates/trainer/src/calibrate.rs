@@ -27,7 +27,11 @@ pub fn fit_quality(raw: &[Raw], rows: &[Row], tier: usize, calibration: TierCali
             break;
         }
     }
-    TierCalibration { slope, offset, ..calibration }
+    TierCalibration {
+        slope,
+        offset,
+        ..calibration
+    }
 }
 
 /// (logit of the predicted probability, whether it happened, weight) of each threshold event.
@@ -58,19 +62,31 @@ fn newton_step(events: &[(f64, f64, f64)], slope: f64, offset: f64) -> (f64, f64
         h_oo += curvature;
     }
     let determinant = h_ss * h_oo - h_so * h_so;
-    ((h_oo * g_s - h_so * g_o) / determinant, (h_ss * g_o - h_so * g_s) / determinant)
+    (
+        (h_oo * g_s - h_so * g_o) / determinant,
+        (h_ss * g_o - h_so * g_s) / determinant,
+    )
 }
 
 /// Fits the factor that makes the mean output length right.
 pub fn fit_length(raw: &[Raw], rows: &[Row], tier: usize, calibration: TierCalibration) -> TierCalibration {
     let (mut predicted, mut actual) = (0.0, 0.0);
     for (raw, row) in raw.iter().zip(rows) {
-        let Some(tokens) = row.answers[tier].and_then(|answer| answer.output_tokens) else { continue };
+        let Some(tokens) = row.answers[tier].and_then(|answer| answer.output_tokens) else {
+            continue;
+        };
         predicted += calibration.output_tokens(raw.length_mean[tier], raw.length_std[tier]);
         actual += tokens;
     }
-    let factor = if predicted > 0.0 && actual > 0.0 { actual / predicted } else { 1.0 };
-    TierCalibration { length_factor: factor, ..calibration }
+    let factor = if predicted > 0.0 && actual > 0.0 {
+        actual / predicted
+    } else {
+        1.0
+    };
+    TierCalibration {
+        length_factor: factor,
+        ..calibration
+    }
 }
 
 /// Floors on expected quality that keep 99 % and 95 % of the best single tier's quality at least
@@ -93,9 +109,13 @@ pub fn fit_service_levels(catalog: &Catalog, forecasts: &[Vec<Forecast>], rows: 
         .collect();
     let keeping = |share: f64| {
         let good = floors.iter().filter(|(_, quality, _)| *quality >= share * best_single);
-        good.min_by(|a, b| a.2.total_cmp(&b.2)).map_or(1.0, |(floor, _, _)| *floor)
+        good.min_by(|a, b| a.2.total_cmp(&b.2))
+            .map_or(1.0, |(floor, _, _)| *floor)
     };
-    ServiceLevels { auto: keeping(0.99), cheap: keeping(0.95) }
+    ServiceLevels {
+        auto: keeping(0.99),
+        cheap: keeping(0.95),
+    }
 }
 
 /// Summed quality and expected cost when the cheapest tier above `floor` is taken.
@@ -120,11 +140,20 @@ mod tests {
     fn check(n: usize, predicted: f64, actual: f64, expected: f64, tolerance: f64) {
         let mut quality = [0.0; GRID_POINTS];
         (quality[0], quality[GRID_POINTS - 1]) = (1.0 - predicted, predicted);
-        let raw = Raw { quality: vec![quality], length_mean: vec![0.0], length_std: vec![0.0] };
+        let raw = Raw {
+            quality: vec![quality],
+            length_mean: vec![0.0],
+            length_std: vec![0.0],
+        };
         let row = |right: bool| Row {
             encoded: Encoded::default(),
             prompt: 0,
-            answers: vec![Some(Answer { score: f64::from(right), output_tokens: None, input_tokens: None, cost_usd: None })],
+            answers: vec![Some(Answer {
+                score: f64::from(right),
+                output_tokens: None,
+                input_tokens: None,
+                cost_usd: None,
+            })],
             task: None,
         };
         let rows: Vec<Row> = (0..n).map(|idx| row((idx as f64) < actual * n as f64)).collect();

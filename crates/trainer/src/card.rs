@@ -14,11 +14,18 @@ pub fn card(contents: &Contents) -> String {
          and how long; `tiercast` routes on it.\n\n",
         contents.catalog.tiers().len()
     ));
-    line(format_args!("| tier | class | USD / M input tokens | USD / M output tokens |\n| --- | --- | --- | --- |\n"));
+    line(format_args!(
+        "| tier | class | USD / M input tokens | USD / M output tokens |\n| --- | --- | --- | --- |\n"
+    ));
     for tier in contents.catalog.tiers() {
-        line(format_args!("| {} | {} | {} | {} |\n", tier.name, tier.class, tier.input_usd_per_mtok, tier.output_usd_per_mtok));
+        line(format_args!(
+            "| {} | {} | {} | {} |\n",
+            tier.name, tier.class, tier.input_usd_per_mtok, tier.output_usd_per_mtok
+        ));
     }
-    line(format_args!("\nPrices are those the outcome rows imply; override them in `tiercast.toml`.\n\n## Training\n\n"));
+    line(format_args!(
+        "\nPrices are those the outcome rows imply; override them in `tiercast.toml`.\n\n## Training\n\n"
+    ));
     for (name, value) in &provenance.counts {
         line(format_args!("- {name}: {value}\n"));
     }
@@ -43,8 +50,12 @@ pub fn card(contents: &Contents) -> String {
          single tier's quality, `auto:cheap` {:.3} keeps 95 %.\n",
         levels.auto, levels.cheap
     ));
-    line(format_args!("\n## Limits\n\n- It knows the tasks it was trained on; on others its confidence means little.\n"));
-    line(format_args!("- Quality is what the outcome rows call quality; tiers it has not seen it cannot judge.\n"));
+    line(format_args!(
+        "\n## Limits\n\n- It knows the tasks it was trained on; on others its confidence means little.\n"
+    ));
+    line(format_args!(
+        "- Quality is what the outcome rows call quality; tiers it has not seen it cannot judge.\n"
+    ));
     for note in &provenance.notes {
         line(format_args!("- {note}\n"));
     }

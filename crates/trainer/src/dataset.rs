@@ -58,11 +58,19 @@ pub fn tasks(prompts: &[&Prompt]) -> Vec<String> {
     for prompt in prompts {
         *counts.entry(task_name(prompt)).or_default() += 1;
     }
-    counts.into_iter().filter(|(_, count)| *count >= LEAST_TASK_PROMPTS).map(|(name, _)| name).collect()
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count >= LEAST_TASK_PROMPTS)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 fn task_name(prompt: &Prompt) -> String {
-    let label = if prompt.subset.is_empty() { &prompt.domain } else { &prompt.subset };
+    let label = if prompt.subset.is_empty() {
+        &prompt.domain
+    } else {
+        &prompt.subset
+    };
     format!("{}/{label}", prompt.dataset)
 }
 
@@ -76,9 +84,17 @@ pub fn rows(
     tasks: &[String],
 ) -> Vec<Row> {
     let mut answers: BTreeMap<usize, Vec<Option<Answer>>> = BTreeMap::new();
-    for outcome in outcomes.outcomes.iter().filter(|outcome| outcomes.prompts[outcome.prompt].split == split) {
-        let Some(tier) = models.iter().position(|model| *model == outcome.model) else { continue };
-        answers.entry(outcome.prompt).or_insert_with(|| vec![None; models.len()])[tier] = Some(answer(outcome));
+    for outcome in outcomes
+        .outcomes
+        .iter()
+        .filter(|outcome| outcomes.prompts[outcome.prompt].split == split)
+    {
+        let Some(tier) = models.iter().position(|model| *model == outcome.model) else {
+            continue;
+        };
+        answers
+            .entry(outcome.prompt)
+            .or_insert_with(|| vec![None; models.len()])[tier] = Some(answer(outcome));
     }
     let row = |(prompt, answers)| Row {
         encoded: encoding.encode(&features[prompt]),
@@ -92,7 +108,10 @@ pub fn rows(
 fn answer(outcome: &Outcome) -> Answer {
     Answer {
         score: outcome.score,
-        output_tokens: outcome.output_tokens.filter(|_| outcome.cost_kind.is_whole()).map(f64::from),
+        output_tokens: outcome
+            .output_tokens
+            .filter(|_| outcome.cost_kind.is_whole())
+            .map(f64::from),
         input_tokens: outcome.input_tokens.map(f64::from),
         cost_usd: outcome.cost_usd,
     }
@@ -110,13 +129,19 @@ pub fn length_scale(rows: &[Row], tier: usize) -> LengthScale {
     }
     let mean = logs.iter().sum::<f64>() / logs.len() as f64;
     let std = (logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / logs.len() as f64).sqrt();
-    LengthScale { mean, std: if std < LEAST_LENGTH_SPREAD { 0.0 } else { std } }
+    LengthScale {
+        mean,
+        std: if std < LEAST_LENGTH_SPREAD { 0.0 } else { std },
+    }
 }
 
 /// Stacks rows into network inputs and targets.
 pub fn batch(rows: &[&Row], config: &NetworkConfig, lengths: &[LengthScale], device: &Device) -> (Batch, Targets) {
     let encoded: Vec<&Encoded> = rows.iter().map(|row| &row.encoded).collect();
-    (Batch::new(&encoded, device), targets(rows, config.n_tiers, lengths, device))
+    (
+        Batch::new(&encoded, device),
+        targets(rows, config.n_tiers, lengths, device),
+    )
 }
 
 fn targets(rows: &[&Row], n_tiers: usize, lengths: &[LengthScale], device: &Device) -> Targets {
@@ -127,7 +152,9 @@ fn targets(rows: &[&Row], n_tiers: usize, lengths: &[LengthScale], device: &Devi
         for (answer, scale) in row.answers.iter().zip(lengths) {
             above.extend(answer.map_or([0.0; N_CELLS], |answer| share_above(answer.score)));
             answered.push(f32::from(answer.is_some()));
-            let tokens = answer.and_then(|answer| answer.output_tokens).filter(|_| scale.std > 0.0);
+            let tokens = answer
+                .and_then(|answer| answer.output_tokens)
+                .filter(|_| scale.std > 0.0);
             length.push(tokens.map_or(0.0, |tokens| (((1.0 + tokens).ln() - scale.mean) / scale.std) as f32));
             length_known.push(f32::from(tokens.is_some()));
         }

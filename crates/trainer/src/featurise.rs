@@ -20,7 +20,9 @@ pub enum FeaturiseError {
     #[error("the features file has no prompt {0}: make it again with `tiercast featurise`")]
     Missing(String),
     /// The features file is of another version.
-    #[error("the features file is of version {found}, this build makes version {FEATURE_VERSION}: make it again with `tiercast featurise`")]
+    #[error(
+        "the features file is of version {found}, this build makes version {FEATURE_VERSION}: make it again with `tiercast featurise`"
+    )]
     Version {
         /// In the file.
         found: u32,
@@ -37,11 +39,18 @@ pub enum FeaturiseError {
 
 /// Features parallel to `outcomes.prompts`. Text wins over the file where both are there.
 pub fn features_of(outcomes: &Outcomes, file: Option<&FeatureFile>) -> Result<Vec<Features>, FeaturiseError> {
-    if let Some(found) = file.map(|file| file.version).filter(|version| *version != FEATURE_VERSION) {
+    if let Some(found) = file
+        .map(|file| file.version)
+        .filter(|version| *version != FEATURE_VERSION)
+    {
         return Err(FeaturiseError::Version { found });
     }
     let featuriser = Featuriser::new();
-    outcomes.prompts.par_iter().map(|prompt| features_of_prompt(&featuriser, prompt, file)).collect()
+    outcomes
+        .prompts
+        .par_iter()
+        .map(|prompt| features_of_prompt(&featuriser, prompt, file))
+        .collect()
 }
 
 fn features_of_prompt(
@@ -53,9 +62,18 @@ fn features_of_prompt(
     let request = match (&prompt.text, file) {
         (Some(PromptText::Text(text)), _) => prompt_request(text, false),
         (Some(PromptText::MessagesJson(text)), _) => prompt_request(text, true),
-        (None, Some(file)) => return file.rows.get(&prompt.prompt_id).cloned().ok_or_else(|| FeaturiseError::Missing(id())),
+        (None, Some(file)) => {
+            return file
+                .rows
+                .get(&prompt.prompt_id)
+                .cloned()
+                .ok_or_else(|| FeaturiseError::Missing(id()));
+        }
         (None, None) => return Err(FeaturiseError::NoText(id())),
     };
-    let request = request.map_err(|error| FeaturiseError::Prompt { prompt_id: id(), what: error.to_string() })?;
+    let request = request.map_err(|error| FeaturiseError::Prompt {
+        prompt_id: id(),
+        what: error.to_string(),
+    })?;
     Ok(featuriser.features(&request))
 }

@@ -87,7 +87,9 @@ pub fn fit(
     report: &mut dyn FnMut(Epoch),
 ) -> Ensemble {
     let members = (0..config.n_members).map(|member| fit_member(config, options, data, device, member, report));
-    Ensemble { members: members.collect() }
+    Ensemble {
+        members: members.collect(),
+    }
 }
 
 fn fit_member(
@@ -107,7 +109,10 @@ fn fit_member(
         .with_weight_decay(options.weight_decay)
         .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
         .init();
-    let weights = LossWeights { task: options.task_weight, length: options.length_weight };
+    let weights = LossWeights {
+        task: options.task_weight,
+        length: options.length_weight,
+    };
     let mut order: Vec<usize> = (0..data.train.len()).collect();
     let n_steps = data.train.len().div_ceil(options.batch_size);
     let (mut best, mut best_crps, mut since_best) = (network.valid(), f64::INFINITY, 0);
@@ -118,7 +123,12 @@ fn fit_member(
         for (step, chunk) in order.chunks(options.batch_size).enumerate() {
             let rows: Vec<&Row> = chunk.iter().map(|row| &data.train[*row]).collect();
             let (inputs, targets) = batch(&rows, config, data.lengths, &training_device);
-            let mask = dropout_mask([rows.len(), config.d_hidden], options.dropout, &mut rng, &training_device);
+            let mask = dropout_mask(
+                [rows.len(), config.d_hidden],
+                options.dropout,
+                &mut rng,
+                &training_device,
+            );
             let value = loss(&network.forward(inputs, Some(mask)), &targets, weights);
             let gradients = GradientsParams::from_grads(value.backward(), &network);
             let rate = learning_rate(options, (epoch - 1) * n_steps + step, n_steps);
@@ -128,7 +138,13 @@ fn fit_member(
         let snapshot = network.valid();
         let validation_crps = mean_crps(&snapshot, config, data, device);
         let is_best = validation_crps < best_crps;
-        report(Epoch { member, epoch, train_loss: total / data.train.len() as f64, validation_crps, best: is_best });
+        report(Epoch {
+            member,
+            epoch,
+            train_loss: total / data.train.len() as f64,
+            validation_crps,
+            best: is_best,
+        });
         if is_best {
             (best, best_crps, since_best) = (snapshot, validation_crps, 0);
         } else {
@@ -160,7 +176,10 @@ fn base_measure(train: &[Row], n_tiers: usize, device: &Device) -> Param<Tensor<
         let total: f64 = counts.iter().sum();
         counts.map(move |count| (count / total).ln() as f32)
     });
-    Param::from_tensor(Tensor::from_data(TensorData::new(logs.collect::<Vec<f32>>(), [n_tiers, GRID.len()]), device))
+    Param::from_tensor(Tensor::from_data(
+        TensorData::new(logs.collect::<Vec<f32>>(), [n_tiers, GRID.len()]),
+        device,
+    ))
 }
 
 /// Linear over the first epoch, then half a cosine down to a twentieth.
@@ -185,7 +204,9 @@ fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
 /// Mask of 0 and 1 / (1 - rate). It comes from our own generator: burn's is shared by all threads.
 fn dropout_mask(shape: [usize; 2], rate: f32, rng: &mut impl Rng, device: &Device) -> Tensor<2> {
     let keep = 1.0 / (1.0 - rate);
-    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| if unit(rng) < rate { 0.0 } else { keep }).collect();
+    let values: Vec<f32> = (0..shape[0] * shape[1])
+        .map(|_| if unit(rng) < rate { 0.0 } else { keep })
+        .collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 

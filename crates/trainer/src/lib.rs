@@ -11,3 +11,6 @@ pub mod loss;
 pub mod prices;
 pub mod train;
 pub mod vocabulary;
+
+#[cfg(test)]
+mod backends_tests;

@@ -48,7 +48,10 @@ pub fn loss(output: &Output, targets: &Targets, weights: LossWeights) -> Tensor<
 pub fn crps(quality: Tensor<3>, targets: &Targets) -> Tensor<1> {
     let [n, n_tiers, _] = quality.dims();
     let device = quality.device();
-    let cdf = quality.reshape([n * n_tiers, GRID_POINTS]).matmul(cumulative(&device)).reshape([n, n_tiers, N_CELLS]);
+    let cdf = quality
+        .reshape([n * n_tiers, GRID_POINTS])
+        .matmul(cumulative(&device))
+        .reshape([n, n_tiers, N_CELLS]);
     let above = targets.above.clone();
     let below = above.clone().neg().add_scalar(1.0);
     let cells = cdf.clone().powi_scalar(2) * below + cdf.neg().add_scalar(1.0).powi_scalar(2) * above;
@@ -65,7 +68,10 @@ fn task_loss(output: &Output, targets: &Targets) -> Tensor<1> {
 fn length_loss(output: &Output, targets: &Targets) -> Tensor<1> {
     let log_std = output.length_log_std.clone();
     let error = (targets.length.clone() - output.length_mean.clone()) / log_std.clone().exp();
-    masked_mean(error.powi_scalar(2).mul_scalar(0.5) + log_std, targets.length_known.clone())
+    masked_mean(
+        error.powi_scalar(2).mul_scalar(0.5) + log_std,
+        targets.length_known.clone(),
+    )
 }
 
 fn masked_mean(values: Tensor<2>, mask: Tensor<2>) -> Tensor<1> {
@@ -75,8 +81,9 @@ fn masked_mean(values: Tensor<2>, mask: Tensor<2>) -> Tensor<1> {
 
 /// Sums mass up to each cell, `[GRID_POINTS, N_CELLS]`
 fn cumulative(device: &Device) -> Tensor<2> {
-    let values: Vec<f32> =
-        (0..GRID_POINTS).flat_map(|point| (0..N_CELLS).map(move |cell| if point <= cell { 1.0 } else { 0.0 })).collect();
+    let values: Vec<f32> = (0..GRID_POINTS)
+        .flat_map(|point| (0..N_CELLS).map(move |cell| if point <= cell { 1.0 } else { 0.0 }))
+        .collect();
     Tensor::from_data(TensorData::new(values, [GRID_POINTS, N_CELLS]), device)
 }
 

@@ -34,13 +34,23 @@ fn fit_prices(rows: &[&Outcome]) -> Option<(f64, f64)> {
     let whole: Vec<[f64; 3]> = rows
         .iter()
         .filter(|row| row.cost_kind.is_whole())
-        .filter_map(|row| Some([f64::from(row.input_tokens?), f64::from(row.output_tokens?), row.cost_usd? * 1e6]))
+        .filter_map(|row| {
+            Some([
+                f64::from(row.input_tokens?),
+                f64::from(row.output_tokens?),
+                row.cost_usd? * 1e6,
+            ])
+        })
         .collect();
     if let Some(prices) = two_prices(&whole) {
         return Some(prices);
     }
-    let any = rows.iter().filter_map(|row| Some((f64::from(row.input_tokens?), row.cost_usd? * 1e6)));
-    let (top, bottom) = any.fold((0.0, 0.0), |(top, bottom), (tokens, cost)| (top + tokens * cost, bottom + tokens * tokens));
+    let any = rows
+        .iter()
+        .filter_map(|row| Some((f64::from(row.input_tokens?), row.cost_usd? * 1e6)));
+    let (top, bottom) = any.fold((0.0, 0.0), |(top, bottom), (tokens, cost)| {
+        (top + tokens * cost, bottom + tokens * tokens)
+    });
     (bottom > 0.0 && top > 0.0).then(|| (top / bottom, 0.0))
 }
 
@@ -73,7 +83,11 @@ fn round(price: f64) -> f64 {
 }
 
 fn latency_p95(rows: &[&Outcome]) -> Option<f64> {
-    let mut seconds: Vec<f64> = rows.iter().filter_map(|row| row.latency_s).filter(|seconds| *seconds > 0.0).collect();
+    let mut seconds: Vec<f64> = rows
+        .iter()
+        .filter_map(|row| row.latency_s)
+        .filter(|seconds| *seconds > 0.0)
+        .collect();
     seconds.sort_by(f64::total_cmp);
     seconds.get(seconds.len().saturating_sub(1) * 95 / 100).copied()
 }
@@ -117,14 +131,21 @@ mod tests {
     }
 
     fn check(tokens: &[(u32, Option<u32>)], paid: (f64, f64), expected: (f64, f64)) {
-        let rows: Vec<Outcome> = tokens.iter().map(|(input, output)| row(*input, *output, paid)).collect();
+        let rows: Vec<Outcome> = tokens
+            .iter()
+            .map(|(input, output)| row(*input, *output, paid))
+            .collect();
         let (input, output) = fit_prices(&rows.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!((round(input), round(output)), expected);
     }
 
     #[test]
     fn list_prices_are_found_again() {
-        check(&[(100, Some(20)), (50, Some(300)), (10, Some(10))], (0.075, 0.3), (0.075, 0.3));
+        check(
+            &[(100, Some(20)), (50, Some(300)), (10, Some(10))],
+            (0.075, 0.3),
+            (0.075, 0.3),
+        );
         check(&[(100, None), (50, None)], (0.2, 0.0), (0.2, 0.0));
         check(&[(100, Some(1)), (100, Some(1))], (0.2, 0.0), (0.2, 0.0));
         assert_eq!(fit_prices(&[]), None);

@@ -66,7 +66,9 @@ pub enum TrainError {
     #[error("tier `{0}` has no row in the train split: leave it out with --tiers, or add outcomes")]
     NoRows(String),
     /// A tier has no cost.
-    #[error("tier `{0}` has no `cost_usd` with `input_tokens` in the train split: its price is unknown; add both columns")]
+    #[error(
+        "tier `{0}` has no `cost_usd` with `input_tokens` in the train split: its price is unknown; add both columns"
+    )]
     NoCost(String),
     /// The tiers make no catalog.
     #[error("{0}")]
@@ -118,15 +120,20 @@ pub fn train(
     .with_n_members(options.n_members);
 
     let mut curves = Vec::new();
-    let data = Data { train: &prepared.train, validation: &prepared.validation, lengths: &prepared.lengths };
+    let data = Data {
+        train: &prepared.train,
+        validation: &prepared.validation,
+        lengths: &prepared.lengths,
+    };
     let network = fit(&config, &options.fit, data, &device, &mut |epoch| {
         curves.push(epoch);
         report(epoch);
     });
 
     let raw = raw_of(&network, &prepared.validation, &device);
-    let tiers: Vec<TierCalibration> =
-        (0..models.len()).map(|tier| calibrate_tier(&prepared, features, &raw, tier)).collect();
+    let tiers: Vec<TierCalibration> = (0..models.len())
+        .map(|tier| calibrate_tier(&prepared, features, &raw, tier))
+        .collect();
     let forecasts = forecasts(&prepared.catalog, &tiers, features, &prepared.validation, &raw);
     let service_levels = fit_service_levels(&prepared.catalog, &forecasts, &prepared.validation);
     let validation = validation_figures(&curves, &forecasts, &prepared.validation);
@@ -136,7 +143,11 @@ pub fn train(
         network: config,
         encoding: prepared.encoding,
         catalog: prepared.catalog,
-        calibration: Calibration { grid: GRID.to_vec(), tiers, service_levels },
+        calibration: Calibration {
+            grid: GRID.to_vec(),
+            tiers,
+            service_levels,
+        },
         provenance,
     };
     Ok(Trained { contents, curves })
@@ -153,10 +164,19 @@ struct Prepared {
 
 fn find_models(outcomes: &Outcomes, tiers: &[String]) -> Result<Vec<usize>, TrainError> {
     let find = |name: &String| {
-        outcomes.models.iter().position(|model| model.name == *name).ok_or_else(|| TrainError::UnknownTier {
-            name: name.clone(),
-            known: outcomes.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", "),
-        })
+        outcomes
+            .models
+            .iter()
+            .position(|model| model.name == *name)
+            .ok_or_else(|| TrainError::UnknownTier {
+                name: name.clone(),
+                known: outcomes
+                    .models
+                    .iter()
+                    .map(|model| model.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     };
     tiers.iter().map(find).collect()
 }
@@ -167,7 +187,8 @@ fn prepare(
     models: &[usize],
     names: &[String],
 ) -> Result<Prepared, TrainError> {
-    let is_train = |outcome: &&Outcome| outcomes.prompts[outcome.prompt].split == Split::Train && models.contains(&outcome.model);
+    let is_train =
+        |outcome: &&Outcome| outcomes.prompts[outcome.prompt].split == Split::Train && models.contains(&outcome.model);
     let train_outcomes: Vec<&Outcome> = outcomes.outcomes.iter().filter(is_train).collect();
     for (model, name) in models.iter().zip(names) {
         if !train_outcomes.iter().any(|outcome| outcome.model == *model) {
@@ -179,21 +200,43 @@ fn prepare(
     let mut prompts: Vec<usize> = train_outcomes.iter().map(|outcome| outcome.prompt).collect();
     prompts.sort_unstable();
     prompts.dedup();
-    let encoding = fit_encoding(&prompts.iter().map(|prompt| &features[*prompt]).collect::<Vec<&Features>>());
-    let tasks = dataset::tasks(&prompts.iter().map(|prompt| &outcomes.prompts[*prompt]).collect::<Vec<&Prompt>>());
+    let encoding = fit_encoding(
+        &prompts
+            .iter()
+            .map(|prompt| &features[*prompt])
+            .collect::<Vec<&Features>>(),
+    );
+    let tasks = dataset::tasks(
+        &prompts
+            .iter()
+            .map(|prompt| &outcomes.prompts[*prompt])
+            .collect::<Vec<&Prompt>>(),
+    );
     let rows = |split| dataset::rows(outcomes, features, models, split, &encoding, &tasks);
     let (train, validation) = (rows(Split::Train), rows(Split::Validation));
-    for (split, found, least) in [("train", train.len(), LEAST_TRAIN), ("validation", validation.len(), LEAST_VALIDATION)] {
+    for (split, found, least) in [
+        ("train", train.len(), LEAST_TRAIN),
+        ("validation", validation.len(), LEAST_VALIDATION),
+    ] {
         if found < least {
             return Err(TrainError::TooFewRows { split, found, least });
         }
     }
     let lengths = (0..models.len()).map(|tier| length_scale(&train, tier)).collect();
-    Ok(Prepared { catalog, encoding, tasks, train, validation, lengths })
+    Ok(Prepared {
+        catalog,
+        encoding,
+        tasks,
+        train,
+        validation,
+        lengths,
+    })
 }
 
 fn raw_of(network: &Ensemble, rows: &[Row], device: &Device) -> Vec<Raw> {
-    rows.par_iter().map(|row| raw(&network.members, &row.encoded, device)).collect()
+    rows.par_iter()
+        .map(|row| raw(&network.members, &row.encoded, device))
+        .collect()
 }
 
 fn calibrate_tier(prepared: &Prepared, features: &[Features], validation: &[Raw], tier: usize) -> TierCalibration {
@@ -203,9 +246,17 @@ fn calibrate_tier(prepared: &Prepared, features: &[Features], validation: &[Raw]
         .filter_map(|row| Some((our_tokens(&features[row.prompt]), row.answers[tier]?.input_tokens?)))
         .collect();
     let (input_tokens_factor, input_tokens_offset) = fit_input_tokens(&pairs);
-    let LengthScale { mean: length_mean, std: length_std } = prepared.lengths[tier];
-    let start =
-        TierCalibration { length_mean, length_std, input_tokens_factor, input_tokens_offset, ..TierCalibration::IDENTITY };
+    let LengthScale {
+        mean: length_mean,
+        std: length_std,
+    } = prepared.lengths[tier];
+    let start = TierCalibration {
+        length_mean,
+        length_std,
+        input_tokens_factor,
+        input_tokens_offset,
+        ..TierCalibration::IDENTITY
+    };
     let with_length = fit_length(validation, &prepared.validation, tier, start);
     fit_quality(validation, &prepared.validation, tier, with_length)
 }
@@ -223,13 +274,19 @@ fn forecasts(
 ) -> Vec<Vec<Forecast>> {
     let of_row = |(row, raw): (&Row, &Raw)| {
         let tiers = catalog.tiers().iter().zip(tiers).enumerate();
-        tiers.map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, raw, &features[row.prompt])).collect()
+        tiers
+            .map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, raw, &features[row.prompt]))
+            .collect()
     };
     rows.iter().zip(raw).map(of_row).collect()
 }
 
 fn validation_figures(curves: &[Epoch], forecasts: &[Vec<Forecast>], rows: &[Row]) -> BTreeMap<String, f64> {
-    let best: Vec<f64> = curves.iter().filter(|epoch| epoch.best).map(|epoch| epoch.validation_crps).collect();
+    let best: Vec<f64> = curves
+        .iter()
+        .filter(|epoch| epoch.best)
+        .map(|epoch| epoch.validation_crps)
+        .collect();
     let mut squares = Vec::new();
     for (forecast, row) in forecasts.iter().zip(rows) {
         for (forecast, answer) in forecast.iter().zip(&row.answers) {
@@ -237,8 +294,14 @@ fn validation_figures(curves: &[Epoch], forecasts: &[Vec<Forecast>], rows: &[Row
         }
     }
     BTreeMap::from([
-        ("crps_of_best_member".to_owned(), best.into_iter().fold(f64::INFINITY, f64::min)),
-        ("brier".to_owned(), squares.iter().sum::<f64>() / squares.len().max(1) as f64),
+        (
+            "crps_of_best_member".to_owned(),
+            best.into_iter().fold(f64::INFINITY, f64::min),
+        ),
+        (
+            "brier".to_owned(),
+            squares.iter().sum::<f64>() / squares.len().max(1) as f64,
+        ),
     ])
 }
 
@@ -271,15 +334,24 @@ fn notes(outcomes: &Outcomes, models: &[usize], prepared: &Prepared, options: &T
     let mut notes = Vec::new();
     for (tier, name) in options.tiers.iter().enumerate() {
         if prepared.lengths[tier].std == 0.0 {
-            notes.push(format!("{name}: output tokens are absent or constant; masked in the cost head"));
+            notes.push(format!(
+                "{name}: output tokens are absent or constant; masked in the cost head"
+            ));
         }
-        let mut partial: Vec<CostKind> =
-            outcomes.outcomes.iter().filter(|row| row.model == models[tier] && !row.cost_kind.is_whole()).map(|row| row.cost_kind).collect();
+        let mut partial: Vec<CostKind> = outcomes
+            .outcomes
+            .iter()
+            .filter(|row| row.model == models[tier] && !row.cost_kind.is_whole())
+            .map(|row| row.cost_kind)
+            .collect();
         partial.sort_unstable();
         partial.dedup();
         if !partial.is_empty() {
             let kinds: Vec<String> = partial.iter().map(|kind| format!("{kind:?}")).collect();
-            notes.push(format!("{name}: rows with partial cost ({}) are masked in the cost head", kinds.join(", ")));
+            notes.push(format!(
+                "{name}: rows with partial cost ({}) are masked in the cost head",
+                kinds.join(", ")
+            ));
         }
     }
     notes

@@ -37,7 +37,14 @@ fn scaling(train: &[&Features], signal: usize) -> (f32, f32) {
     let n = train.len().max(1) as f64;
     let mean = values().sum::<f64>() / n;
     let spread = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-    (mean as f32, if spread < LEAST_SPREAD { 0.0 } else { (1.0 / spread) as f32 })
+    (
+        mean as f32,
+        if spread < LEAST_SPREAD {
+            0.0
+        } else {
+            (1.0 / spread) as f32
+        },
+    )
 }
 
 /// Known n-grams in ascending order of hash, with ln((1 + n) / (1 + df)) + 1 as idf.
@@ -49,12 +56,18 @@ fn fit_ngrams(train: &[&Features]) -> Vec<(u32, f32)> {
             *n_prompts.entry(*hash).or_default() += 1;
         }
     }
-    let mut known: Vec<(u32, u32)> = n_prompts.into_iter().filter(|(_, count)| *count >= LEAST_PROMPTS).collect();
+    let mut known: Vec<(u32, u32)> = n_prompts
+        .into_iter()
+        .filter(|(_, count)| *count >= LEAST_PROMPTS)
+        .collect();
     known.sort_by_key(|(hash, count)| (std::cmp::Reverse(*count), *hash));
     known.truncate(MOST_NGRAMS);
     known.sort_unstable();
     let n = train.len() as f32;
-    known.into_iter().map(|(hash, count)| (hash, ((1.0 + n) / (1.0 + count as f32)).ln() + 1.0)).collect()
+    known
+        .into_iter()
+        .map(|(hash, count)| (hash, ((1.0 + n) / (1.0 + count as f32)).ln() + 1.0))
+        .collect()
 }
 
 #[cfg(test)]
@@ -64,12 +77,19 @@ mod tests {
     fn features(signal: f32, hash: u32) -> Features {
         let mut surface = vec![0.0; NAMES.len()];
         surface[0] = signal;
-        Features { surface, embedding: vec![0; EMBEDDING_DIM], word_ngrams: vec![(hash, 1)], ..Features::default() }
+        Features {
+            surface,
+            embedding: vec![0; EMBEDDING_DIM],
+            word_ngrams: vec![(hash, 1)],
+            ..Features::default()
+        }
     }
 
     #[test]
     fn scaling_and_vocabulary() {
-        let rows: Vec<Features> = (0..8).map(|row| features(row as f32, if row < 4 { 7 } else { row })).collect();
+        let rows: Vec<Features> = (0..8)
+            .map(|row| features(row as f32, if row < 4 { 7 } else { row }))
+            .collect();
         let encoding = fit_encoding(&rows.iter().collect::<Vec<_>>());
         assert_eq!(encoding.surface_mean[0], 3.5);
         assert!((encoding.surface_scale[0] - 1.0 / 5.25_f32.sqrt()).abs() < 1e-6);

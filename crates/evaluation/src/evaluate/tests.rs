@@ -9,6 +9,7 @@ use tiercast_routing::distribution::QualityDistribution;
 
 use super::*;
 use crate::report::CheckpointInfo;
+use crate::study::slices_of;
 
 const N: usize = 40;
 const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];

@@ -1,7 +1,7 @@
 //! The tables about predictions and the figures of other benchmarks.
 
 use super::number::{count, fixed, gain_percent, optional, percent, score, usd_per_thousand};
-use super::results::{compared_point, named};
+use super::results::{compared_point, cost_share, named};
 use super::table::{Row, Table, number, row, words};
 use crate::report::{CostHeadRow, MethodKind, MethodReport, PredictionQuality, Report, RoutedCalibration};
 
@@ -12,19 +12,42 @@ pub(super) fn prediction(report: &Report) -> Table {
         number("n", "Predictions scored."),
         number("Predicted", "Mean of the predicted mean qualities."),
         number("Observed", "Mean quality that came out: should equal the one before."),
-        number("Brier", "Mean squared error of the predicted mean. Lower is better. METRICS A.8."),
-        number("var(y)", "Variance of the outcome: the Brier score of one who always says the mean. Brier should be below it."),
-        number("CRPS", "Error of the whole predicted distribution. Lower is better. METRICS A.8."),
-        number("histogram", "CRPS of one who always predicts the tier's training outcomes. CRPS should be below it."),
-        number("ECE", "Calibration error of P(quality ≥ target), 15 bins of equal mass. Lower is better, down to its floor. METRICS A.8."),
-        number("floor", "What chance alone gives for that ECE when the predictions are exactly right."),
+        number(
+            "Brier",
+            "Mean squared error of the predicted mean. Lower is better. METRICS A.8.",
+        ),
+        number(
+            "var(y)",
+            "Variance of the outcome: the Brier score of one who always says the mean. Brier should be below it.",
+        ),
+        number(
+            "CRPS",
+            "Error of the whole predicted distribution. Lower is better. METRICS A.8.",
+        ),
+        number(
+            "histogram",
+            "CRPS of one who always predicts the tier's training outcomes. CRPS should be below it.",
+        ),
+        number(
+            "ECE",
+            "Calibration error of P(quality ≥ target), 15 bins of equal mass. Lower is better, down to its floor. METRICS A.8.",
+        ),
+        number(
+            "floor",
+            "What chance alone gives for that ECE when the predictions are exactly right.",
+        ),
         number("ECE, width", "The same error over 15 bins of equal width."),
         number("floor", "What chance alone gives for that one."),
-        number("in 80 %", "Share of outcomes inside the predicted central 80 % interval: should be 80 %, or more where outcomes are discrete."),
+        number(
+            "in 80 %",
+            "Share of outcomes inside the predicted central 80 % interval: should be 80 %, or more where outcomes are discrete.",
+        ),
         number("width", "Mean width of that interval. Narrower is sharper."),
     ];
     let prediction = &report.prediction;
-    let rows = std::iter::once(&prediction.pooled).chain(&prediction.tiers).map(quality_row);
+    let rows = std::iter::once(&prediction.pooled)
+        .chain(&prediction.tiers)
+        .map(quality_row);
     Table::new("Per tier", columns, rows.collect())
 }
 
@@ -51,8 +74,14 @@ fn quality_row(quality: &PredictionQuality) -> Row {
 pub(super) fn calibration(report: &Report) -> Table {
     let columns = vec![
         words("Method", "Methods that predict; baselines predict a mean only."),
-        number("Brier", "Mean squared error of the predicted mean, all tiers. Lower is better. METRICS A.8."),
-        number("ECE, mass", "Calibration error, 15 bins of equal mass. Lower is better. METRICS A.8."),
+        number(
+            "Brier",
+            "Mean squared error of the predicted mean, all tiers. Lower is better. METRICS A.8.",
+        ),
+        number(
+            "ECE, mass",
+            "Calibration error, 15 bins of equal mass. Lower is better. METRICS A.8.",
+        ),
         number("ECE, width", "The same, 15 bins of equal width."),
         number("floor", "What chance alone gives for the ECE of equal width."),
     ];
@@ -79,7 +108,10 @@ pub(super) fn routed(report: &Report) -> Table {
         words("Tier", "The tier that auto chose."),
         number("Requests", "Requests sent to it."),
         number("Predicted", "Mean quality predicted for it on them."),
-        number("Observed", "Mean quality they got: below the predicted one when routing picks lucky guesses."),
+        number(
+            "Observed",
+            "Mean quality they got: below the predicted one when routing picks lucky guesses.",
+        ),
         number("ECE", "Calibration error on them, 15 bins of equal mass. METRICS A.8."),
         number("floor", "What chance alone gives."),
     ];
@@ -102,10 +134,22 @@ pub(super) fn cost_head(report: &Report) -> Table {
     let columns = vec![
         words("Tier", ""),
         number("n", "Rows with a whole recorded cost."),
-        number("Median error", "Median absolute error as a share of the actual cost. Lower is better."),
-        number("Mean error", "Mean absolute error as a share of the actual cost; a few cheap requests can dominate it."),
-        number("Bias", "Mean predicted over mean actual cost: 1 is right, above 1 is too high."),
-        words("Masked", "Why the recorded costs or token counts are not used; empty when they are."),
+        number(
+            "Median error",
+            "Median absolute error as a share of the actual cost. Lower is better.",
+        ),
+        number(
+            "Mean error",
+            "Mean absolute error as a share of the actual cost; a few cheap requests can dominate it.",
+        ),
+        number(
+            "Bias",
+            "Mean predicted over mean actual cost: 1 is right, above 1 is too high.",
+        ),
+        words(
+            "Masked",
+            "Why the recorded costs or token counts are not used; empty when they are.",
+        ),
     ];
     let cells = |head: &CostHeadRow| {
         vec![
@@ -125,21 +169,51 @@ pub(super) fn cost_head(report: &Report) -> Table {
 pub(super) fn field_points(report: &Report) -> Table {
     let columns = vec![
         words("Method", "Method and its setting."),
-        number("Arena score", "RouterArena: accuracy and log cost in one figure, in [0, 1]. Higher is better. METRICS A.3."),
-        number("Opt.Sel", "Share of the answerable requests on which the cheapest right tier was chosen. Higher is better. METRICS A.3."),
-        number("Opt.Acc", "Quality as a share of the oracle's on them. Higher is better. METRICS A.3."),
-        number("Opt.Cost", "Oracle cost as a share of the method's, over requests answered right. Higher is better. METRICS A.3."),
-        number("AvgAcc", "LLMRouterBench: unweighted mean quality over domains. Higher is better. METRICS A.4."),
-        number("Gain@R", "Relative gain over a uniformly random tier (ratio of macro averages). METRICS A.4."),
+        number(
+            "Arena score",
+            "RouterArena: accuracy and log cost in one figure, in [0, 1]. Higher is better. METRICS A.3.",
+        ),
+        number(
+            "Opt.Sel",
+            "Share of the answerable requests on which the cheapest right tier was chosen. Higher is better. METRICS A.3.",
+        ),
+        number(
+            "Opt.Acc",
+            "Quality as a share of the oracle's on them. Higher is better. METRICS A.3.",
+        ),
+        number(
+            "Opt.Cost",
+            "Oracle cost as a share of the method's, over requests answered right. Higher is better. METRICS A.3.",
+        ),
+        number(
+            "AvgAcc",
+            "LLMRouterBench: unweighted mean quality over domains. Higher is better. METRICS A.4.",
+        ),
+        number(
+            "Gain@R",
+            "Relative gain over a uniformly random tier (ratio of macro averages). METRICS A.4.",
+        ),
         number("Gain@B", "Relative gain over the best single tier. METRICS A.4."),
-        number("Gap@O", "Relative gap to the oracle; negative is below it. METRICS A.4."),
-        number("V_B", "RouterEval: quality over that of the best tier on these very rows. METRICS A.5."),
-        number("E_p", "RouterEval: entropy in bits of the shares per tier; 0 when one tier takes all. METRICS A.5."),
+        number(
+            "Gap@O",
+            "Relative gap to the oracle; negative is below it. METRICS A.4.",
+        ),
+        number(
+            "V_B",
+            "RouterEval: quality over that of the best tier on these very rows. METRICS A.5.",
+        ),
+        number(
+            "E_p",
+            "RouterEval: entropy in bits of the shares per tier; 0 when one tier takes all. METRICS A.5.",
+        ),
     ];
     let rows = report.methods.iter().flat_map(|method| {
         let is_ours = method.kind == MethodKind::Tiercast;
         let compared = compared_point(method);
-        let shown = method.operating_points.iter().filter(move |point| is_ours || compared.is_some_and(|c| c == *point));
+        let shown = method
+            .operating_points
+            .iter()
+            .filter(move |point| is_ours || compared.is_some_and(|c| c == *point));
         shown.map(move |point| Row {
             is_ours,
             ..row(vec![
@@ -167,20 +241,37 @@ pub(super) fn field_points(report: &Report) -> Table {
 pub(super) fn field_curves(report: &Report) -> Table {
     let columns = vec![
         words("Method", ""),
-        number("Deferral area", "UniRoute: area under quality against cost through the points themselves. Higher is better. METRICS A.7."),
-        number("Peak quality", "UniRoute: highest mean quality of any setting. METRICS A.7."),
-        number("QNC", "UniRoute: smallest cost, as a share of the best single tier's, that matches its quality. Lower is better. METRICS A.7."),
-        number("PerfGain", "LLMRouterBench: best quality of any setting over the best single tier's, relative. METRICS A.4."),
-        number("CostSave", "LLMRouterBench: cost saved by the cheapest setting as good as the best single tier. Higher is better. METRICS A.4."),
-        number("ParetoDist", "LLMRouterBench: mean distance to the joint frontier of all methods shown. Lower is better; depends on who competes. METRICS A.4."),
+        number(
+            "Deferral area",
+            "UniRoute: area under quality against cost through the points themselves. Higher is better. METRICS A.7.",
+        ),
+        number(
+            "Peak quality",
+            "UniRoute: highest mean quality of any setting. METRICS A.7.",
+        ),
+        number(
+            "QNC",
+            "UniRoute: smallest cost, as a share of the best single tier's, that matches its quality. Lower is better. METRICS A.7.",
+        ),
+        number(
+            "PerfGain",
+            "LLMRouterBench: best quality of any setting over the best single tier's, relative. METRICS A.4.",
+        ),
+        number(
+            "CostSave",
+            "LLMRouterBench: cost saved by the cheapest setting as good as the best single tier. Higher is better. METRICS A.4.",
+        ),
+        number(
+            "ParetoDist",
+            "LLMRouterBench: mean distance to the joint frontier of all methods shown. Lower is better; depends on who competes. METRICS A.4.",
+        ),
     ];
     let cells = |method: &MethodReport| {
-        let at_full = method.cost_share.iter().find(|share| (share.retained - 1.0).abs() < 1e-9);
         vec![
             method.label.clone(),
             score(method.deferral_area),
             score(method.peak_quality),
-            optional(at_full.and_then(|share| share.cost_share), percent),
+            optional(cost_share(method, 1.0), percent),
             gain_percent(method.performance_gain),
             optional(method.cost_save, percent),
             fixed(method.pareto_distance, 4),

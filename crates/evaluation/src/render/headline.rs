@@ -23,7 +23,9 @@ fn sentence(rows: &str, point: &OperatingPoint) -> String {
         interval(quality, percent),
         interval(cost, percent)
     );
-    let same = [(quality, "quality"), (cost, "cost")].into_iter().filter(|(share, _)| holds_one(*share));
+    let same = [(quality, "quality"), (cost, "cost")]
+        .into_iter()
+        .filter(|(share, _)| holds_one(*share));
     match same.map(|(_, name)| name).collect::<Vec<_>>().as_slice() {
         [] => {}
         [one] => text += &format!("; the {one} is not distinguishable from that tier's"),
@@ -54,7 +56,10 @@ pub(super) fn comparison(report: &Report) -> String {
             .max_by(|a, b| a.aiq.value.total_cmp(&b.aiq.value))
             .and_then(|method| of(&method.name))
     };
-    let mut clauses: Vec<String> = of("random_mix").map(|found| clause(report, found)).into_iter().collect();
+    let mut clauses: Vec<String> = of("random_mix")
+        .map(|found| clause(report, found))
+        .into_iter()
+        .collect();
     clauses.extend(strongest(MethodKind::Learned).map(|found| clause(report, found)));
     clauses.extend(strongest(MethodKind::KnowsLabel).map(|found| clause(report, found)));
     if clauses.is_empty() {
@@ -80,17 +85,59 @@ fn clause(report: &Report, found: &Difference) -> String {
 /// What was evaluated, on what, with which chance.
 pub(super) fn provenance(report: &Report) -> Vec<(&'static str, String)> {
     let (data, checkpoint) = (&report.data, &report.checkpoint);
-    let known = |text: &String| if text.is_empty() { "not recorded".to_owned() } else { text.clone() };
+    let known = |text: &String| {
+        if text.is_empty() {
+            "not recorded".to_owned()
+        } else {
+            text.clone()
+        }
+    };
     vec![
         ("Checkpoint", known(&checkpoint.id)),
-        ("Network", format!("{} parameters, {}", count(checkpoint.n_params), known(&checkpoint.encoder))),
+        (
+            "Network",
+            format!(
+                "{} parameters, {}",
+                count(checkpoint.n_params),
+                known(&checkpoint.encoder)
+            ),
+        ),
         ("Trained at commit", known(&checkpoint.commit)),
         ("Trained on data", known(&checkpoint.data_hash)),
         ("Data", data.datasets.join(", ")),
-        ("Split", format!("{}, {} prompts in {} groups", data.split.name(), count(data.n_items), count(data.n_groups))),
-        ("Left out", format!("{} prompts that some tier did not answer", count(data.n_left_out))),
-        ("Baselines", format!("fitted on {} training prompts, settings chosen on {}", count(data.n_train), count(data.n_validation))),
-        ("Outcomes", if data.is_binary { "right or wrong" } else { "graded in [0, 1]" }.to_owned()),
-        ("Seed", format!("{}, {} bootstrap replicates", data.seed, count(data.n_bootstrap))),
+        (
+            "Split",
+            format!(
+                "{}, {} prompts in {} groups",
+                data.split.name(),
+                count(data.n_items),
+                count(data.n_groups)
+            ),
+        ),
+        (
+            "Left out",
+            format!("{} prompts that some tier did not answer", count(data.n_left_out)),
+        ),
+        (
+            "Baselines",
+            format!(
+                "fitted on {} training prompts, settings chosen on {}",
+                count(data.n_train),
+                count(data.n_validation)
+            ),
+        ),
+        (
+            "Outcomes",
+            if data.is_binary {
+                "right or wrong"
+            } else {
+                "graded in [0, 1]"
+            }
+            .to_owned(),
+        ),
+        (
+            "Seed",
+            format!("{}, {} bootstrap replicates", data.seed, count(data.n_bootstrap)),
+        ),
     ]
 }

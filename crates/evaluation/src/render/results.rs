@@ -54,10 +54,10 @@ pub(super) fn is_within_hull_bias(difference: &Difference) -> bool {
 }
 
 /// Cost as a share of the best single tier's at this share of its quality.
-pub(super) fn cost_share(method: &MethodReport, retained: f64) -> String {
+pub(super) fn cost_share(method: &MethodReport, retained: f64) -> Option<f64> {
     let is_it = |share: f64| (share - retained).abs() < 1e-9;
     let found = method.cost_share.iter().find(|share| is_it(share.retained));
-    optional(found.and_then(|found| found.cost_share), percent)
+    found.and_then(|found| found.cost_share)
 }
 
 /// Every method in one line.
@@ -67,7 +67,10 @@ pub(super) fn methods(report: &Report) -> Table {
     if is_two_tier {
         columns.extend(two_tier_columns());
     }
-    let rows = report.methods.iter().map(|method| method_row(report, method, is_two_tier));
+    let rows = report
+        .methods
+        .iter()
+        .map(|method| method_row(report, method, is_two_tier));
     Table::new("Methods", columns, rows.collect())
 }
 
@@ -79,7 +82,10 @@ fn method_columns(report: &Report) -> Vec<Column> {
         usd_per_thousand(references.cost_max_usd)
     );
     vec![
-        words("Method", "The way to choose a tier; in small print what it may know and its settings."),
+        words(
+            "Method",
+            "The way to choose a tier; in small print what it may know and its settings.",
+        ),
         number(
             "AIQ",
             format!(
@@ -103,7 +109,10 @@ fn method_columns(report: &Report) -> Vec<Column> {
             "Quality",
             "Mean quality at one setting: the cheapest that kept 99 % of the best single tier's quality on validation rows, or the only one there is. Higher is better. METRICS A.9.",
         ),
-        number("$ per 1,000", "Mean cost of 1,000 requests at that setting. Lower is better."),
+        number(
+            "$ per 1,000",
+            "Mean cost of 1,000 requests at that setting. Lower is better.",
+        ),
         number(
             "Cost at 99 %",
             "Cost as a share of the best single tier's at which the curve reaches 99 % of its quality; n/a when it never does. Lower is better. METRICS A.8.",
@@ -124,7 +133,7 @@ fn method_row(report: &Report, method: &MethodReport, is_two_tier: bool) -> Row 
         dash(optional(aiq, |found| verdict(found).to_owned())),
         optional(point, |point| interval(point.quality, score)),
         optional(point, |point| usd_per_thousand(point.cost_usd.value)),
-        cost_share(method, 0.99),
+        optional(cost_share(method, 0.99), percent),
     ];
     if is_two_tier {
         cells.extend(two_tier_cells(method.two_tier.as_ref()));
@@ -132,7 +141,11 @@ fn method_row(report: &Report, method: &MethodReport, is_two_tier: bool) -> Row 
     let remarks = [kind(method.kind), method.setting.as_str()];
     Row {
         cells,
-        remark: remarks.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; "),
+        remark: remarks
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("; "),
         is_ours,
     }
 }
@@ -143,7 +156,10 @@ fn two_tier_columns() -> Vec<Column> {
             "APGR",
             "Average share of the quality gap between the two tiers that is recovered, over all shares of strong calls. 0.5 is random routing; higher is better. METRICS A.1.",
         ),
-        number("CPT 50", "Smallest share of strong calls that recovers half of the gap. Lower is better. METRICS A.1."),
+        number(
+            "CPT 50",
+            "Smallest share of strong calls that recovers half of the gap. Lower is better. METRICS A.1.",
+        ),
         number("CPT 80", "The same for 80 % of the gap."),
     ]
 }
@@ -182,8 +198,18 @@ pub(super) fn trade(report: &Report) -> Table {
     }));
     let cells = |method: &MethodReport| {
         let mut cells = vec![method.label.clone()];
-        cells.extend(method.cost_share.iter().map(|share| optional(share.cost_share, percent)));
-        cells.extend(method.quality_retained.iter().map(|kept| optional(kept.retained, percent)));
+        cells.extend(
+            method
+                .cost_share
+                .iter()
+                .map(|share| optional(share.cost_share, percent)),
+        );
+        cells.extend(
+            method
+                .quality_retained
+                .iter()
+                .map(|kept| optional(kept.retained, percent)),
+        );
         cells
     };
     let rows = report.methods.iter().map(|method| Row {
@@ -196,13 +222,28 @@ pub(super) fn trade(report: &Report) -> Table {
 /// tiercast at each of its settings, beside the best single tier.
 pub(super) fn operating(report: &Report) -> Table {
     let columns = vec![
-        words("Setting", "Name of the setting; `auto` and `auto:cheap` are model names that a client may ask for."),
-        words("Rule", "The floor on expected quality, or the trade-off, that the setting stands for."),
+        words(
+            "Setting",
+            "Name of the setting; `auto` and `auto:cheap` are model names that a client may ask for.",
+        ),
+        words(
+            "Rule",
+            "The floor on expected quality, or the trade-off, that the setting stands for.",
+        ),
         number("Quality", "Mean quality of the answers, in [0, 1]. Higher is better."),
-        number("of best single", "That quality as a share of the best single tier's, on the same bootstrap replicates."),
+        number(
+            "of best single",
+            "That quality as a share of the best single tier's, on the same bootstrap replicates.",
+        ),
         number("$ per 1,000", "Mean cost of 1,000 requests. Lower is better."),
-        number("of its cost", "That cost as a share of the best single tier's. Lower is better."),
-        number("saved", "US dollars saved per 1,000 requests against the best single tier; negative when it costs more."),
+        number(
+            "of its cost",
+            "That cost as a share of the best single tier's. Lower is better.",
+        ),
+        number(
+            "saved",
+            "US dollars saved per 1,000 requests against the best single tier; negative when it costs more.",
+        ),
     ];
     let best = report.tiers.get(report.references.best_single);
     let cells = |name: String, point: &OperatingPoint| {
@@ -261,7 +302,11 @@ pub(super) fn shares(report: &Report) -> Table {
             usd_per_thousand(tier.cost_usd),
             percent(tier.whole_cost_share),
         ];
-        cells.extend(points.iter().map(|point| optional(point.tier_shares.get(idx).copied(), percent)));
+        cells.extend(
+            points
+                .iter()
+                .map(|point| optional(point.tier_shares.get(idx).copied(), percent)),
+        );
         row(cells)
     });
     Table::new("Where the requests go", columns, rows.collect())
@@ -275,8 +320,14 @@ pub(super) fn domains(report: &Report) -> Table {
         number("auto", "Mean quality of tiercast at auto. Higher is better."),
         number("best single", "Mean quality of the tier that is best over all domains."),
         number("dearest", "Mean quality of the tier that costs most."),
-        number("oracle", "Mean quality when the best answer is always found: the bound."),
-        number("auto $", "Cost per 1,000 requests of tiercast at auto. Lower is better."),
+        number(
+            "oracle",
+            "Mean quality when the best answer is always found: the bound.",
+        ),
+        number(
+            "auto $",
+            "Cost per 1,000 requests of tiercast at auto. Lower is better.",
+        ),
         number("best single $", "Cost per 1,000 requests of that tier."),
         number("auto, of its cost", "The first cost as a share of the second."),
     ];

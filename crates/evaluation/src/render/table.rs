@@ -76,11 +76,14 @@ pub(super) fn row(cells: Vec<String>) -> Row {
 
 /// Text from data, for Markdown: no cell ends early, no HTML or emphasis begins.
 pub(super) fn escaped(text: &str) -> String {
-    let special = |c: char| matches!(c, '|' | '<' | '>' | '*' | '`' | '\\');
-    text.chars()
-        .flat_map(|c| special(c).then_some('\\').into_iter().chain(Some(c)))
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().fold(String::new(), |mut escaped, c| {
+        match c {
+            '<' => escaped += "&lt;",
+            '|' | '*' | '`' | '\\' => escaped.extend(['\\', c]),
+            c => escaped.push(if c.is_control() { ' ' } else { c }),
+        }
+        escaped
+    })
 }
 
 #[cfg(test)]
@@ -90,6 +93,6 @@ mod tests {
     #[test]
     fn a_hostile_name_stays_in_its_cell() {
         let table = Table::new("t", vec![words("a|b", "")], vec![row(vec!["x | <b>\ny".to_owned()])]);
-        assert_eq!(table.markdown(), "| a\\|b |\n| --- |\n| x \\| \\<b\\> y |\n");
+        assert_eq!(table.markdown(), "| a\\|b |\n| --- |\n| x \\| &lt;b> y |\n");
     }
 }

@@ -1,5 +1,6 @@
 //! Rows to tables: interns prompts, models and score kinds, and makes the checks that compare rows.
-//! Rows that are not wanted pass the same checks and are then let go.
+//! Rows that are not wanted are checked for what would spoil the wanted ones, a question that
+//! crosses splits, and are then let go.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,11 @@ pub(super) struct Gather<'o> {
     prompts: HashMap<String, usize>,
     models: HashMap<String, usize>,
     score_kinds: HashMap<String, usize>,
-    /// Per prompt: where it first stood, and its key where a file states one.
+    /// Per prompt: where it first stood, its key where a file states one, and whether a wanted row
+    /// gave its origin.
     prompt_places: Vec<Place>,
     stated_keys: Vec<Option<String>>,
+    has_origin: Vec<bool>,
     /// Per model: its class where a file states one, and where.
     classes: Vec<Option<(u8, Place)>>,
     /// Per key: its split and where it first stood.
@@ -46,6 +49,7 @@ impl<'o> Gather<'o> {
             score_kinds: HashMap::new(),
             prompt_places: Vec::new(),
             stated_keys: Vec::new(),
+            has_origin: Vec::new(),
             classes: Vec::new(),
             splits: HashMap::new(),
             pairs: HashMap::new(),
@@ -77,15 +81,16 @@ impl<'o> Gather<'o> {
         };
         let prompt = self.prompt(row, place);
         let model = self.model(row);
-        let checks = [
-            self.check_split(row, prompt),
-            self.check_key(row, prompt, place),
-            self.check_class(row, model, place),
-            self.check_pair(row, (prompt, model), place),
-            self.check_text(row, prompt),
-        ];
-        let fits = checks.into_iter().filter_map(|check| problems.note(at, check)).count() == 5;
-        if fits && self.wants(row) {
+        let wanted = self.wants(row);
+        let mut checks = vec![self.check_split(row, prompt), self.check_key(row, prompt, place)];
+        if wanted {
+            checks.push(self.check_class(row, model, place));
+            checks.push(self.check_pair(row, (prompt, model), place));
+            checks.push(self.check_text(row, prompt));
+        }
+        let n_checks = checks.len();
+        let n_passed = checks.into_iter().filter_map(|check| problems.note(at, check)).count();
+        if wanted && n_passed == n_checks {
             self.keep(row, prompt, model);
         }
     }
@@ -102,20 +107,15 @@ impl<'o> Gather<'o> {
     }
 
     fn wants(&self, row: &Row<'_>) -> bool {
-        let model = self
-            .options
-            .models
+        let ReadOptions { models, splits, .. } = self.options;
+        let model = models
             .as_ref()
             .is_none_or(|models| models.iter().any(|model| model == row.model));
-        model
-            && self
-                .options
-                .splits
-                .as_ref()
-                .is_none_or(|splits| splits.contains(&row.split))
+        model && splits.as_ref().is_none_or(|splits| splits.contains(&row.split))
     }
 
     fn keep(&mut self, row: &Row<'_>, prompt: usize, model: usize) {
+        self.take_origin(row, prompt);
         let text = self.options.with_text.then_some(row.prompt).flatten();
         if let (None, Some(text)) = (&self.tables.prompts[prompt].text, text) {
             self.tables.prompts[prompt].text = Some(text_of(row, text));
@@ -138,29 +138,29 @@ impl<'o> Gather<'o> {
         });
     }
 
-    /// Index of the row's prompt. The first origin in alphabetical order stands for all.
+    /// Index of the row's prompt.
     fn prompt(&mut self, row: &Row<'_>, place: Place) -> usize {
-        let origin = (
-            row.dataset.map_or_else(|| self.stem(), str::to_owned),
-            row.subset,
-            row.domain,
-        );
         let index = intern(&mut self.prompts, row.prompt_id, self.tables.prompts.len());
         if index == self.tables.prompts.len() {
-            self.tables.prompts.push(new_prompt(row, origin));
+            self.tables.prompts.push(new_prompt(row));
             self.prompt_places.push(place);
             self.stated_keys.push(None);
-            return index;
-        }
-        let prompt = &mut self.tables.prompts[index];
-        if (origin.0.as_str(), origin.1, origin.2) < (&prompt.dataset, &prompt.subset, &prompt.domain) {
-            *prompt = Prompt {
-                text: prompt.text.take(),
-                split: prompt.split,
-                ..new_prompt(row, origin)
-            };
+            self.has_origin.push(false);
         }
         index
+    }
+
+    /// The first origin in alphabetical order, of the wanted rows, stands for all.
+    fn take_origin(&mut self, row: &Row<'_>, prompt: usize) {
+        let dataset = row.dataset.map_or_else(|| self.stem(), str::to_owned);
+        let has_origin = std::mem::replace(&mut self.has_origin[prompt], true);
+        let prompt = &mut self.tables.prompts[prompt];
+        let held = (prompt.dataset.as_str(), prompt.subset.as_str(), prompt.domain.as_str());
+        if !has_origin || (dataset.as_str(), row.subset, row.domain) < held {
+            prompt.dataset = dataset;
+            prompt.subset = row.subset.to_owned();
+            prompt.domain = row.domain.to_owned();
+        }
     }
 
     fn model(&mut self, row: &Row<'_>) -> usize {
@@ -245,11 +245,12 @@ impl<'o> Gather<'o> {
             row.prompt_id,
             self.name(first)
         );
-        Err(Fault::new(
-            "model",
-            what,
-            "Keep one row per prompt and model; average repeated samples into n_samples",
-        ))
+        let mend = if first.file == place.file {
+            "Keep one row per prompt and model; average repeated samples into n_samples"
+        } else {
+            "Read the files apart, leave the model out, or give it another name in one of them"
+        };
+        Err(Fault::new("model", what, mend))
     }
 
     fn check_text(&self, row: &Row<'_>, prompt: usize) -> Result<(), Fault> {
@@ -292,14 +293,15 @@ fn intern(known: &mut HashMap<String, usize>, name: &str, next: usize) -> usize 
     }
 }
 
-fn new_prompt(row: &Row<'_>, (dataset, subset, domain): (String, &str, &str)) -> Prompt {
+/// A prompt whose key and origin are yet to be found.
+fn new_prompt(row: &Row<'_>) -> Prompt {
     Prompt {
         prompt_id: row.prompt_id.to_owned(),
         split_key: String::new(),
         split: row.split,
-        dataset,
-        subset: subset.to_owned(),
-        domain: domain.to_owned(),
+        dataset: String::new(),
+        subset: String::new(),
+        domain: String::new(),
         text: None,
     }
 }

@@ -23,9 +23,10 @@ pub struct ReadOptions {
     pub splits: Option<Vec<Split>>,
 }
 
-/// Reads outcomes files as one. The first broken rule is an error that names file, row and column;
-/// rows that the options leave out must keep the rules too. Files listed by a manifest beside
-/// them must be unchanged.
+/// Reads outcomes files as one. The first broken rule is an error that names file, row and column.
+/// Rows that the options leave out must be right in themselves and keep questions inside one
+/// split; only among the others must pairs be unique. Files listed by a manifest beside them must
+/// be unchanged.
 pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<Outcomes, RecordsError> {
     if paths.is_empty() {
         return Err(RecordsError::NoFiles);

@@ -1,0 +1,114 @@
+//! The small figures: reliability, probability integral transform, shares of the requests.
+
+use maud::{Markup, html};
+
+use super::axis::{Axis, path};
+use super::curve::px;
+use super::number::{count, fixed, percent};
+use super::results::tiercast;
+use crate::report::{PredictionQuality, ReliabilityBin, Report};
+
+const SIDE: f64 = 200.0;
+const LOW: f64 = 30.0;
+const HIGH: f64 = 192.0;
+
+/// Predicted against observed probability; the area of a dot is its share of the forecasts.
+pub(super) fn reliability(quality: &PredictionQuality, target: f64) -> Markup {
+    let (x_axis, y_axis) = (
+        Axis::exact(0.0, 1.0, LOW, HIGH),
+        Axis::exact(0.0, 1.0, SIDE - LOW, SIDE - HIGH),
+    );
+    let at = |bin: &ReliabilityBin| Some((x_axis.at(bin.predicted)?, y_axis.at(bin.observed)?));
+    let largest = quality.reliability.iter().map(|bin| bin.n).max().unwrap_or(1).max(1) as f64;
+    let line: Vec<(f64, f64)> = quality.reliability.iter().filter_map(at).collect();
+    html! {
+        figure.small {
+            svg viewBox={ "0 0 " (SIDE) " " (SIDE) } role="img" aria-label={ "Reliability of " (quality.name) } {
+                title { "Predicted and observed share of answers with quality of at least " (fixed(target, 2)) ", " (quality.name) }
+                (unit_grid(&x_axis, &y_axis, ["0", "0.5", "1"]))
+                path.ideal d=(path(&[(LOW, SIDE - LOW), (HIGH, SIDE - HIGH)])) {}
+                path.bins d=(path(&line)) {}
+                @for bin in &quality.reliability {
+                    @if let Some((x, y)) = at(bin) {
+                        circle.bin cx=(px(x)) cy=(px(y)) r=(px(1.5 + 4.0 * (bin.n as f64 / largest).sqrt())) {
+                            title { (count(bin.n)) " forecasts: predicted " (fixed(bin.predicted, 3)) ", observed " (fixed(bin.observed, 3)) }
+                        }
+                    }
+                }
+            }
+            figcaption { strong { (quality.name) } br; "ECE " (fixed(quality.ece_mass, 3)) ", floor " (fixed(quality.ece_mass_floor, 3)) }
+        }
+    }
+}
+
+/// Share of outcomes in each tenth of the predicted distribution; flat when calibrated.
+pub(super) fn pit(quality: &PredictionQuality) -> Markup {
+    let flat = 1.0 / quality.pit.len().max(1) as f64;
+    let finite = quality.pit.iter().copied().filter(|share| share.is_finite());
+    let top = finite.fold(2.0 * flat, f64::max);
+    let (x_axis, y_axis) = (
+        Axis::exact(0.0, 1.0, LOW, HIGH),
+        Axis::exact(0.0, top, SIDE - LOW, SIDE - HIGH),
+    );
+    let bottom = SIDE - LOW;
+    let bar = |(i, share): (usize, &f64)| Some((x_axis.at(i as f64 * flat)?, y_axis.at(*share)?));
+    let ideal = y_axis.at(flat).unwrap_or(bottom);
+    let labels = [0.0, top / 2.0, top].map(|share| fixed(share, 2));
+    html! {
+        figure.small {
+            svg viewBox={ "0 0 " (SIDE) " " (SIDE) } role="img" aria-label={ "Probability integral transform of " (quality.name) } {
+                title { "Share of outcomes per tenth of the predicted distribution, " (quality.name) }
+                (unit_grid(&x_axis, &Axis::exact(0.0, 1.0, SIDE - LOW, SIDE - HIGH), [&labels[0], &labels[1], &labels[2]]))
+                @for (x, y) in quality.pit.iter().enumerate().filter_map(bar) {
+                    rect.bin x=(px(x + 1.0)) width=(px((HIGH - LOW) * flat - 2.0)) y=(px(y)) height=(px((bottom - y).max(0.0))) {}
+                }
+                path.ideal d=(path(&[(LOW, ideal), (HIGH, ideal)])) {}
+            }
+            figcaption { strong { (quality.name) } }
+        }
+    }
+}
+
+fn unit_grid(x_axis: &Axis, y_axis: &Axis, y_labels: [&str; 3]) -> Markup {
+    let marks = [(0.0, "0"), (0.5, "0.5"), (1.0, "1")];
+    html! {
+        g.grid {
+            @for ((mark, text), y_label) in marks.into_iter().zip(y_labels) {
+                @if let Some((x, y)) = x_axis.at(mark).zip(y_axis.at(mark)) {
+                    line x1=(px(x)) x2=(px(x)) y1=(px(SIDE - LOW)) y2=(px(SIDE - HIGH)) {}
+                    line x1=(px(LOW)) x2=(px(HIGH)) y1=(px(y)) y2=(px(y)) {}
+                    text.s text-anchor="middle" x=(px(x)) y=(px(SIDE - LOW + 15.0)) { (text) }
+                    text.s text-anchor="end" dominant-baseline="middle" x=(px(LOW - 4.0)) y=(px(y)) { (y_label) }
+                }
+            }
+        }
+    }
+}
+
+/// A bar per setting, a part per tier.
+pub(super) fn shares(report: &Report) -> Markup {
+    let points = tiercast(report).into_iter().flat_map(|method| &method.operating_points);
+    html! {
+        figure.shares {
+            @for point in points {
+                div.share-row {
+                    div.share-name { (point.name) }
+                    div.share-bar role="img" aria-label={ "Share of the requests per tier at " (point.name) } {
+                        @for ((idx, tier), share) in report.tiers.iter().enumerate().zip(&point.tier_shares) {
+                            @if share.is_finite() && *share > 0.0 {
+                                div class={ "share tier-" (idx % 8) @if idx >= 8 { " hatched" } } style={ "flex-grow:" (fixed(100.0 * share, 3)) } title={ (tier.name) " " (percent(*share)) } {
+                                    @if *share >= 0.08 { (fixed(100.0 * share, 0)) " %" }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            ul.legend {
+                @for (idx, tier) in report.tiers.iter().enumerate() {
+                    li { span class={ "patch tier-" (idx % 8) @if idx >= 8 { " hatched" } } {} (tier.name) }
+                }
+            }
+        }
+    }
+}
