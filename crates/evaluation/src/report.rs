@@ -185,7 +185,7 @@ pub struct MethodReport {
     pub sweep: Vec<SweepPoint>,
     /// Upper concave non-decreasing hull of the trade-off points of the sweep, by cost (A.2).
     pub hull: Vec<Point>,
-    /// Mean height of the hull on [c_min, c_max], linear cost (A.2). The hull is flat right of its
+    /// Mean height of the hull on \[c_min, c_max\], linear cost (A.2). The hull is flat right of its
     /// last point and zero left of its first, so a single tier, being one point, is worth its quality
     /// over the costs from its own on. Peak quality when c_min equals c_max.
     pub aiq: Estimate,
@@ -208,7 +208,7 @@ pub struct MethodReport {
     /// over the best single's cost (A.4 CostSave).
     pub cost_save: Option<f64>,
     /// Mean distance of the sweep to the joint Pareto frontier of all methods but the oracles, with
-    /// cost scaled to [c_min, c_max] (A.4 ParetoDist): depends on who competes.
+    /// cost scaled to \[c_min, c_max\] (A.4 ParetoDist): depends on who competes.
     pub pareto_distance: f64,
     /// Figures for a catalog of two tiers, all rows (A.1).
     pub two_tier: Option<TwoTier>,

@@ -41,7 +41,7 @@ pub enum Axis {
     Log,
 }
 
-/// Mean height of a curve (points by rising cost, straight lines between) on [from, to]: zero left
+/// Mean height of a curve (points by rising cost, straight lines between) on \[from, to\]: zero left
 /// of its first point, flat right of its last (RouterBench AIQ with a stated range). `NaN` when the
 /// range is empty, and on the log axis when it does not lie above zero.
 pub fn mean_height(curve: &[Point], from: f64, to: f64, axis: Axis) -> f64 {

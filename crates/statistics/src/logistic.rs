@@ -7,7 +7,7 @@ pub type SparseRow = Vec<(u32, f32)>;
 const MEMORY: usize = 8;
 const MAX_ITERATIONS: usize = 100;
 /// Relative fall of the loss at which the fit ends.
-const TOLERANCE: f64 = 1e-7;
+const TOLERANCE: f64 = 1e-6;
 
 /// A fitted model: P(y) = 1 / (1 + exp(-(intercept + weights x))).
 #[derive(Debug, Clone, PartialEq)]

@@ -187,6 +187,7 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
             .iter()
             .map(data_file)
             .collect::<anyhow::Result<_>>()?,
+        sizes: Default::default(),
     })
 }
 

@@ -30,6 +30,8 @@ pub struct FitConfig {
     pub weight_decay: f32,
     /// Share of hidden units dropped in training.
     pub dropout: f32,
+    /// Share of n-grams dropped in training.
+    pub ngram_dropout: f32,
     /// Weight of the task's cross-entropy.
     pub task_weight: f32,
     /// Weight of the length's likelihood.
@@ -46,6 +48,7 @@ impl Default for FitConfig {
             learning_rate: 2e-3,
             weight_decay: 0.05,
             dropout: 0.3,
+            ngram_dropout: 0.0,
             task_weight: 0.1,
             length_weight: 0.05,
         }
@@ -122,7 +125,11 @@ fn fit_member(
         let mut total = 0.0;
         for (step, chunk) in order.chunks(options.batch_size).enumerate() {
             let rows: Vec<&Row> = chunk.iter().map(|row| &data.train[*row]).collect();
-            let (inputs, targets) = batch(&rows, config, data.lengths, &training_device);
+            let (mut inputs, targets) = batch(&rows, config, data.lengths, &training_device);
+            if options.ngram_dropout > 0.0 {
+                let shape = inputs.weights.dims();
+                inputs.weights = inputs.weights * dropout_mask(shape, options.ngram_dropout, &mut rng, &training_device);
+            }
             let mask = dropout_mask(
                 [rows.len(), config.d_hidden],
                 options.dropout,

@@ -39,6 +39,7 @@ pub struct TrainOptions {
     pub fit: FitConfig,
     /// The files the outcomes were read from, for the manifest.
     pub data: Vec<DataFile>,
+    #[doc(hidden)] pub sizes: std::collections::BTreeMap<String,usize>,
 }
 
 /// Why nothing was trained.
@@ -118,6 +119,7 @@ pub fn train(
         prepared.tasks.len().max(1),
     )
     .with_n_members(options.n_members);
+    let config = options.sizes.iter().fold(config, |c,(k,v)| match k.as_str() { "d_ngram"=>c.with_d_ngram(*v), "d_hidden"=>c.with_d_hidden(*v), "d_difficulty"=>c.with_d_difficulty(*v), _=>c });
 
     let mut curves = Vec::new();
     let data = Data {

@@ -15,7 +15,10 @@ const N_HASHES: u32 = 1 << 18;
 /// Inverse strengths of the penalty, as in scikit-learn: l2 = 1 / (C n).
 const STRENGTHS: [f64; 4] = [0.03, 0.3, 1.0, 10.0];
 
-/// Number and inverse document frequency per hash seen in training.
+/// Training prompts that a hash must occur in; what occurs once cannot be generalised from.
+const MIN_PROMPTS: f32 = 2.0;
+
+/// Number and inverse document frequency per hash known from training.
 struct Vocabulary(BTreeMap<u32, (u32, f32)>);
 
 impl Vocabulary {
@@ -27,6 +30,7 @@ impl Vocabulary {
                 *counts.entry(hash).or_default() += 1.0;
             }
         }
+        counts.retain(|_, count| *count >= MIN_PROMPTS);
         let n = study.train.len() as f32;
         let idf = |count: f32| ((1.0 + n) / (1.0 + count)).ln() + 1.0;
         Self(
@@ -38,7 +42,7 @@ impl Vocabulary {
         )
     }
 
-    /// Unit length; hashes not seen in training are dropped.
+    /// Unit length; hashes not known from training are dropped.
     fn row(&self, ngrams: &[(u32, u16)]) -> SparseRow {
         let known = |(hash, count): (u32, f32)| {
             self.0
@@ -65,7 +69,7 @@ fn folded(ngrams: &[(u32, u16)]) -> BTreeMap<u32, f32> {
     counts
 }
 
-/// `None` when no training prompt has an n-gram.
+/// `None` when the training prompts share no n-gram.
 pub(super) fn fit(study: &Study<'_>) -> Option<Predicted> {
     let vocabulary = Vocabulary::of(study);
     let n_columns = vocabulary.0.len();

@@ -49,7 +49,7 @@ impl Axis {
     pub(super) fn at(&self, value: f64) -> Option<f64> {
         let scaled = if self.is_log { value.log10() } else { value };
         let share = (scaled - self.low) / (self.high - self.low);
-        share.is_finite().then(|| self.from + share * (self.to - self.from))
+        share.is_finite().then_some(self.from + share * (self.to - self.from))
     }
 
     /// Round values inside the range, about `wanted` of them.

@@ -8,7 +8,7 @@ use crate::report::{CostHeadRow, MethodKind, MethodReport, PredictionQuality, Re
 /// Scores of the predicted distributions, tiers together and apart.
 pub(super) fn prediction(report: &Report) -> Table {
     let columns = vec![
-        words("Tier", "The tier predicted; `all` takes them together."),
+        words("Tier", "The tier predicted; all takes them together."),
         number("n", "Predictions scored."),
         number("Predicted", "Mean of the predicted mean qualities."),
         number("Observed", "Mean quality that came out: should equal the one before."),
@@ -37,7 +37,7 @@ pub(super) fn prediction(report: &Report) -> Table {
             "What chance alone gives for that ECE when the predictions are exactly right.",
         ),
         number("ECE, width", "The same error over 15 bins of equal width."),
-        number("floor", "What chance alone gives for that one."),
+        number("its floor", "What chance alone gives for that one."),
         number(
             "in 80 %",
             "Share of outcomes inside the predicted central 80 % interval: should be 80 %, or more where outcomes are discrete.",
@@ -287,6 +287,16 @@ pub(super) fn field_curves(report: &Report) -> Table {
 /// The guaranteed share, in one sentence.
 pub(super) fn certified(report: &Report) -> Option<String> {
     let certified = report.certified.as_ref()?;
+    if certified.weak_share_validation <= 0.0 {
+        return Some(format!(
+            "Certified share: none. On validation rows no share of the requests can go to {} instead of {} with, \
+             at {} confidence, a loss on at most {} of them (METRICS A.8).",
+            certified.weak,
+            certified.strong,
+            percent(1.0 - certified.delta),
+            percent(certified.alpha)
+        ));
+    }
     Some(format!(
         "Certified share: on validation rows up to {} of the requests can go to {} instead of {} with, at {} confidence, \
          a loss on at most {} of them (Clopper-Pearson; a loss is {} right and {} wrong; METRICS A.8). \

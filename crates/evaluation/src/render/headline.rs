@@ -72,13 +72,13 @@ fn clause(report: &Report, found: &Difference) -> String {
     let label = named(report, &found.method).map_or(found.method.as_str(), |method| method.label.as_str());
     let size = interval(found.difference, gain);
     if !found.significant {
-        format!("not distinguishable from {label} ({size})")
+        format!("not distinguishable from {label}, {size}")
     } else if found.difference.value < 0.0 {
-        format!("below {label} ({size})")
+        format!("below {label}, {size}")
     } else if is_within_hull_bias(found) {
-        format!("above {label} by too little to tell from chance ({size})")
+        format!("above {label} by too little to tell from chance, {size}")
     } else {
-        format!("above {label} ({size})")
+        format!("above {label}, {size}")
     }
 }
 
@@ -137,7 +137,7 @@ pub(super) fn provenance(report: &Report) -> Vec<(&'static str, String)> {
         ),
         (
             "Seed",
-            format!("{}, {} bootstrap replicates", data.seed, count(data.n_bootstrap)),
+            format!("{}; {} bootstrap replicates", data.seed, count(data.n_bootstrap)),
         ),
     ]
 }

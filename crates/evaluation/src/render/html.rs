@@ -49,7 +49,7 @@ fn opening(report: &Report) -> Markup {
             p.second {
                 "tiercast predicts, for each request, how good each model tier's answer will be, and routes to the cheapest tier that is good enough. "
                 "Figures in brackets are 95 % intervals; what they do not separate is not called different. "
-                "The best single tier, chosen on validation rows, is " (forecasts::best_single(report)) "."
+                "The best single tier" @if report.data.n_validation > 0 { ", chosen on validation rows," } " is " (forecasts::best_single(report)) "."
             }
             dl.facts {
                 @for (name, fact) in headline::provenance(report) { div { dt { (name) } dd { (fact) } } }
@@ -86,7 +86,7 @@ fn methods(report: &Report) -> Markup {
 fn operating(report: &Report) -> Markup {
     let references = &report.references;
     let lead = format!(
-        "What a client gets who asks for a model by name: auto promises an expected quality of at least {}, auto:cheap of at least {}; validated is the trade-off that was cheapest on validation rows while it kept 99 % of the best single tier's quality.",
+        "What a client gets who asks for a model by name: auto asks for an expected quality of at least {}, auto:cheap of at least {}; validated is the trade-off that was cheapest on validation rows while it kept 99 % of the best single tier's quality.",
         fixed(references.auto_floor, 2),
         fixed(references.cheap_floor, 2)
     );

@@ -31,7 +31,9 @@ pub(super) fn place(labels: &[Label], lines: &[(f64, f64)], frame: Area, font: f
         let cost = |area: &Area, distance: f64| {
             let covered = taken.iter().map(|other| overlap(area, other)).sum::<f64>();
             let crossed = lines.iter().filter(|point| holds(area, **point)).count() as f64;
-            10.0 * outside(area, &frame) + covered + 4.0 * crossed + 0.8 * distance
+            let is_nearer = |other: &&Label| apart(area, other.at) < apart(area, label.at);
+            let misread = labels.iter().filter(is_nearer).count() as f64;
+            100.0 * outside(area, &frame) + 5.0 * covered + 150.0 * misread + 1.5 * crossed + 0.8 * distance
         };
         let best = candidates
             .into_iter()
@@ -87,6 +89,13 @@ fn outside(area: &Area, frame: &Area) -> f64 {
         area[3] - frame[3],
     ];
     over.into_iter().map(|over| over.max(0.0)).sum()
+}
+
+/// Distance from a point to the nearest edge of an area; zero inside.
+fn apart(area: &Area, (x, y): (f64, f64)) -> f64 {
+    let across = (area[0] - x).max(x - area[2]).max(0.0);
+    let upright = (area[1] - y).max(y - area[3]).max(0.0);
+    across.hypot(upright)
 }
 
 fn holds(area: &Area, (x, y): (f64, f64)) -> bool {

@@ -39,6 +39,8 @@ pub(super) fn verdict(difference: &Difference) -> &'static str {
         ABSENT
     } else if !difference.significant {
         "not distinguishable"
+    } else if value < 0.0 && difference.method.starts_with("oracle") {
+        "below the bound"
     } else if value < 0.0 {
         "worse"
     } else if is_within_hull_bias(difference) {
@@ -90,7 +92,7 @@ fn method_columns(report: &Report) -> Vec<Column> {
             "AIQ",
             format!(
                 "Average quality over all budgets from the cheapest to the dearest tier ({range} per 1,000 requests), \
-                 mixing settings where that helps. Higher is better. METRICS A.2."
+                 mixing settings where that helps. A single tier counts from its own cost on, so the dearest alone has 0. Higher is better. METRICS A.2."
             ),
         ),
         number(
@@ -99,7 +101,7 @@ fn method_columns(report: &Report) -> Vec<Column> {
         ),
         number(
             "tiercast minus it",
-            "Difference in AIQ on the same bootstrap replicates, with its 95 % interval. Above zero is in favour of tiercast. METRICS A.9.",
+            "Difference in AIQ on the same bootstrap replicates, with its 95 % interval. Above zero is in favour of tiercast; n/a for single tiers, whose area is that of one point. METRICS A.9.",
         ),
         words(
             "tiercast is",
@@ -178,24 +180,18 @@ pub(super) fn trade(report: &Report) -> Table {
         return Table::new("Quality kept, cost saved", Vec::new(), Vec::new());
     };
     let mut columns = vec![words("Method", "")];
-    columns.extend(first.cost_share.iter().map(|share| {
-        number(
-            format!("cost at {} %", fixed(100.0 * share.retained, 0)),
-            format!(
-                "Cost as a share of the best single tier's, at {} % of its quality. Lower is better. METRICS A.8.",
-                fixed(100.0 * share.retained, 0)
-            ),
-        )
-    }));
-    columns.extend(first.quality_retained.iter().map(|kept| {
-        number(
-            format!("kept, {} % saved", fixed(100.0 * kept.saved, 0)),
-            format!(
-                "Quality as a share of the best single tier's, when {} % of its cost is saved. Higher is better. METRICS A.8.",
-                fixed(100.0 * kept.saved, 0)
-            ),
-        )
-    }));
+    let kept = first.cost_share.iter().map(|share| share.retained);
+    columns.extend(family(
+        kept,
+        |share| format!("cost at {share} %"),
+        "Cost as a share of the best single tier's, at this share of its quality. Lower is better. METRICS A.8.",
+    ));
+    let saved = first.quality_retained.iter().map(|kept| kept.saved);
+    columns.extend(family(
+        saved,
+        |share| format!("{share} % saved"),
+        "Quality as a share of the best single tier's, when this share of its cost is saved. Higher is better. METRICS A.8.",
+    ));
     let cells = |method: &MethodReport| {
         let mut cells = vec![method.label.clone()];
         cells.extend(
@@ -219,16 +215,28 @@ pub(super) fn trade(report: &Report) -> Table {
     Table::new("Quality kept, cost saved", columns, rows.collect())
 }
 
+/// Columns that differ in a share only; the first carries the explanation.
+fn family(
+    shares: impl Iterator<Item = f64>,
+    heading: impl Fn(&str) -> String,
+    explanation: &str,
+) -> impl Iterator<Item = Column> {
+    shares.enumerate().map(move |(i, share)| {
+        let text = if i == 0 { explanation } else { "" };
+        number(heading(&fixed(100.0 * share, 0)), text)
+    })
+}
+
 /// tiercast at each of its settings, beside the best single tier.
 pub(super) fn operating(report: &Report) -> Table {
     let columns = vec![
         words(
             "Setting",
-            "Name of the setting; `auto` and `auto:cheap` are model names that a client may ask for.",
+            "Name of the setting; auto and auto:cheap are model names that a client may ask for.",
         ),
         words(
             "Rule",
-            "The floor on expected quality, or the trade-off, that the setting stands for.",
+            "The floor on expected quality, or the quality that one US dollar has to buy, that the setting stands for.",
         ),
         number("Quality", "Mean quality of the answers, in [0, 1]. Higher is better."),
         number(
@@ -274,8 +282,8 @@ pub(super) fn operating(report: &Report) -> Table {
 
 fn rule(point: &OperatingPoint) -> String {
     match (point.floor, point.lambda_per_usd) {
-        (Some(floor), _) => format!("expected quality of at least {}", fixed(floor, 2)),
-        (None, Some(lambda)) => format!("{} quality per US dollar", fixed(lambda, 1)),
+        (Some(floor), _) => format!("expected quality ≥ {}", fixed(floor, 2)),
+        (None, Some(lambda)) => format!("{} per US dollar", fixed(lambda, 1)),
         (None, None) => "always".to_owned(),
     }
 }
