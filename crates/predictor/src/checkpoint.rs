@@ -287,6 +287,10 @@ fn swap(folder: &Path, partial: &Path) -> io::Result<()> {
 /// Opens a checkpoint folder.
 pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
     let manifest = read_manifest(folder)?;
+    // Not needed to predict, but the checkpoint vouches for them too.
+    for name in [CURVES, CARD] {
+        read(folder, &manifest, name)?;
+    }
     let (network, encoding) = (
         parse::<NetworkConfig>(folder, &manifest, NETWORK)?,
         parse::<Encoding>(folder, &manifest, FEATURES)?,

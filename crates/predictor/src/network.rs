@@ -1,18 +1,18 @@
 //! The quality network: shared trunk, per tier a quality distribution and an output length.
 //!
-//! Structure (item response theory with a learned difficulty): the trunk reads surface signals,
-//! the static embedding and a bag of n-grams, and gives a hidden vector; a task head guesses the
-//! task from it; `difficulty` (rank r) meets per-tier `ability`, a table of task effects per tier
-//! is mixed by the guessed task, and the sum gives `N_SHAPES` coefficients per tier. The quality
-//! distribution of a tier is the exponential family over the grid with these coefficients on
-//! Legendre polynomials, over a base measure per tier (the training histogram at the start).
+//! Structure: two branches read surface signals, the static embedding and a bag of n-grams. The
+//! task branch guesses the task. In the quality branch a `difficulty` (rank r) meets per-tier
+//! `ability` (item response theory), a table of task effects per tier is mixed by the guessed task,
+//! and n-grams add effects of their own; the sum gives `N_SHAPES` coefficients per tier. The
+//! quality distribution of a tier is the exponential family over the grid with these coefficients
+//! on Legendre polynomials, over a base measure per tier (the training histogram at the start).
 //! Without any signal the network therefore predicts each tier's histogram.
 
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::module::embedding;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tiercast_routing::distribution::{GRID, GRID_POINTS};
@@ -37,13 +37,13 @@ pub struct NetworkConfig {
     /// Tasks told apart by the auxiliary head (at least 1).
     pub n_tasks: usize,
     /// Width of an n-gram's vector.
-    #[config(default = 32)]
+    #[config(default = 16)]
     pub d_ngram: usize,
     /// Width of the trunk.
     #[config(default = 96)]
     pub d_hidden: usize,
     /// Rank of difficulty and ability.
-    #[config(default = 8)]
+    #[config(default = 4)]
     pub d_difficulty: usize,
     /// Networks whose distributions are averaged.
     #[config(default = "DEFAULT_MEMBERS")]
@@ -61,7 +61,7 @@ impl NetworkConfig {
         let coefficients = self.n_tiers * N_SHAPES;
         let d_in = self.d_dense + self.d_ngram;
         let member = self.n_ngrams * self.d_ngram
-            + (d_in + 1) * self.d_hidden
+            + (d_in + 1) * self.d_hidden * 2
             + (self.d_hidden + 1) * self.n_tasks
             + self.d_hidden * self.d_difficulty
             + self.d_difficulty * coefficients
@@ -125,6 +125,8 @@ impl NetworkConfig {
             ngram_vectors: uniform([self.n_ngrams, self.d_ngram], 0.05),
             trunk_weight: uniform([d_in, self.d_hidden], fan_in(d_in)),
             trunk_bias: zeros([self.d_hidden], device),
+            task_trunk_weight: uniform([d_in, self.d_hidden], fan_in(d_in)),
+            task_trunk_bias: zeros([self.d_hidden], device),
             task_weight: uniform([self.d_hidden, self.n_tasks], fan_in(self.d_hidden)),
             task_bias: zeros([self.n_tasks], device),
             difficulty: uniform([self.d_hidden, self.d_difficulty], fan_in(self.d_hidden)),
@@ -144,6 +146,8 @@ pub struct QualityNetwork {
     ngram_vectors: Param<Tensor<2>>,
     trunk_weight: Param<Tensor<2>>,
     trunk_bias: Param<Tensor<1>>,
+    task_trunk_weight: Param<Tensor<2>>,
+    task_trunk_bias: Param<Tensor<1>>,
     task_weight: Param<Tensor<2>>,
     task_bias: Param<Tensor<1>>,
     difficulty: Param<Tensor<2>>,
@@ -170,23 +174,18 @@ pub struct Output {
 }
 
 impl QualityNetwork {
-    /// Runs `n` rows. `dropout`, in training, is a mask `[n, d_hidden]` that scales the hidden
-    /// vector (its entries are 0 or 1 / (1 - rate)); it comes from outside so that the seed does.
-    pub fn forward(&self, batch: Batch, dropout: Option<Tensor<2>>) -> Output {
-        let [n, n_slots] = batch.ngrams.dims();
+    /// Runs `n` rows; with dropout in training.
+    pub fn forward(&self, batch: Batch, dropout: Option<Dropout>) -> Output {
+        let [n, _] = batch.dense.dims();
         let [n_tiers, _] = self.base.dims();
-        let vectors = embedding(self.ngram_vectors.val(), batch.ngrams); // [n, n_slots, d_ngram]
-        let weights = batch.weights.reshape([n, 1, n_slots]); // [n, 1, n_slots]
-        let bag = weights.matmul(vectors).squeeze_dim::<2>(1); // [n, d_ngram]
+        let bag = self.bag(batch.ngrams, batch.weights); // [n, d_ngram]
         let input = Tensor::cat(vec![batch.dense, bag.clone()], 1); // [n, d_dense + d_ngram]
-        let hidden = gelu(input.matmul(self.trunk_weight.val()) + self.trunk_bias.val().unsqueeze()); // [n, d_hidden]
-        let hidden = match dropout {
-            Some(mask) => hidden * mask,
-            None => hidden,
-        };
-        let task = hidden.clone().matmul(self.task_weight.val()) + self.task_bias.val().unsqueeze(); // [n, n_tasks]
+        let (task_mask, mask) = dropout.map_or((None, None), |dropout| (Some(dropout.task), Some(dropout.quality)));
+        let task_hidden = hidden(input.clone(), &self.task_trunk_weight, &self.task_trunk_bias, task_mask);
+        let task = task_hidden.matmul(self.task_weight.val()) + self.task_bias.val().unsqueeze(); // [n, n_tasks]
+        let hidden = hidden(input, &self.trunk_weight, &self.trunk_bias, mask); // [n, d_hidden]
         let coefficients = hidden.clone().matmul(self.difficulty.val()).matmul(self.ability.val())
-            + softmax(task.clone(), 1).matmul(self.task_effect.val())
+            + softmax(task.clone(), 1).detach().matmul(self.task_effect.val())
             + bag.matmul(self.ngram_effect.val()); // [n, n_tiers * N_SHAPES]
         let tilt = coefficients
             .reshape([n * n_tiers, N_SHAPES])
@@ -200,6 +199,31 @@ impl QualityNetwork {
             task,
         }
     }
+
+    /// Weighted sum of the vectors of a row's n-grams, `[n, d_ngram]`
+    fn bag(&self, ngrams: Tensor<2, Int>, weights: Tensor<2>) -> Tensor<2> {
+        let [n, n_slots] = ngrams.dims();
+        let vectors = embedding(self.ngram_vectors.val(), ngrams); // [n, n_slots, d_ngram]
+        weights.reshape([n, 1, n_slots]).matmul(vectors).squeeze_dim::<2>(1)
+    }
+}
+
+fn hidden(input: Tensor<2>, weight: &Param<Tensor<2>>, bias: &Param<Tensor<1>>, mask: Option<Tensor<2>>) -> Tensor<2> {
+    let hidden = gelu(input.matmul(weight.val()) + bias.val().unsqueeze());
+    match mask {
+        Some(mask) => hidden * mask,
+        None => hidden,
+    }
+}
+
+/// Masks that scale the hidden vectors in training, each `[n, d_hidden]` with entries 0 or
+/// 1 / (1 - rate). They come from outside so that the seed does.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    /// On the task branch.
+    pub task: Tensor<2>,
+    /// On the quality branch.
+    pub quality: Tensor<2>,
 }
 
 /// Members whose distributions are averaged.

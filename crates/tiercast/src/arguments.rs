@@ -132,7 +132,7 @@ pub(crate) struct FitArguments {
     #[arg(long, default_value = "flex")]
     pub(crate) device: DeviceKind,
     /// Text encoder: `fast` is n-grams and a static embedding.
-    #[arg(long, default_value = "fast")]
+    #[arg(long, default_value = "fast", value_parser = ["fast"])]
     pub(crate) encoder: String,
     /// Most passes over the training rows; training stops earlier when validation stops improving.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]

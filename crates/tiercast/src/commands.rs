@@ -187,7 +187,6 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
             .iter()
             .map(data_file)
             .collect::<anyhow::Result<_>>()?,
-        sizes: Default::default(),
     })
 }
 
@@ -241,7 +240,7 @@ fn checkpoint_info(predictor: &Predictor) -> CheckpointInfo {
         id: predictor.id().to_owned(),
         n_params: predictor.n_params(),
         encoder: provenance.encoder.clone(),
-        commit: format!("tiercast {}", provenance.code_version),
+        commit: String::new(),
         data_hash: provenance
             .data
             .iter()

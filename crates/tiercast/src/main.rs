@@ -14,6 +14,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tiercast_server::settings::SettingsError;
 
 use crate::arguments::{Arguments, UsageError};
 
@@ -40,7 +41,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 #[expect(clippy::print_stderr, reason = "the one place where an error reaches the user")]
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
-    ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+    let is_usage = |cause: &(dyn std::error::Error + 'static)| cause.is::<UsageError>() || cause.is::<SettingsError>();
+    ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
 }
 
 /// `TIERCAST_LOG` takes a filter such as `debug`; by default warnings are shown, never prompt text.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tiercast_trainer::fit::Epoch;
+use tiercast_trainer::fit::{Epoch, Phase};
 
 /// Progress of a training run of `n_members` x at most `n_epochs` epochs.
 pub(crate) struct TrainingProgress {
@@ -17,7 +17,7 @@ impl TrainingProgress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("training {bar:40} {pos}/{len} epochs  {msg}  [{elapsed}]")
                 .expect("the template is a constant");
-            ProgressBar::new((n_members * n_epochs) as u64).with_style(style)
+            ProgressBar::new((n_members * n_epochs * 2) as u64).with_style(style)
         });
         Self {
             bar,
@@ -29,14 +29,18 @@ impl TrainingProgress {
     #[expect(clippy::print_stderr, reason = "progress lines where there is no terminal")]
     pub(crate) fn epoch(&self, epoch: Epoch) {
         let mark = if epoch.best { " best" } else { "" };
+        // A member that stops early leaves its place behind.
+        let (name, phase) = match epoch.phase {
+            Phase::Task => ("cross-entropy", 0),
+            Phase::Quality => ("CRPS", 1),
+        };
         let figures = format!(
-            "train loss {:.4}, validation CRPS {:.4}{mark}",
-            epoch.train_loss, epoch.validation_crps
+            "train loss {:.4}, validation {name} {:.4}{mark}",
+            epoch.train_loss, epoch.validation_score
         );
         match &self.bar {
             Some(bar) => {
-                // A member that stops early leaves its place behind.
-                bar.set_position((epoch.member * self.n_epochs + epoch.epoch) as u64);
+                bar.set_position(((epoch.member * 2 + phase) * self.n_epochs + epoch.epoch) as u64);
                 bar.set_message(figures);
             }
             None => {

@@ -1,4 +1,5 @@
-//! The loss: a proper scoring rule for the quality distribution, with two auxiliary terms.
+//! The losses: CRPS, a proper scoring rule for the quality distribution, with the length's
+//! likelihood beside it; cross-entropy for the task.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -25,20 +26,9 @@ pub struct Targets {
     pub task_known: Tensor<2>,
 }
 
-/// Weights of the auxiliary terms beside CRPS.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LossWeights {
-    /// Of the cross-entropy of the task.
-    pub task: f32,
-    /// Of the negative log-likelihood of the output length.
-    pub length: f32,
-}
-
-/// CRPS + weighted task and length terms, each a mean over what is known, `[1]`.
-pub fn loss(output: &Output, targets: &Targets, weights: LossWeights) -> Tensor<1> {
-    crps(output.quality.clone(), targets)
-        + task_loss(output, targets).mul_scalar(weights.task)
-        + length_loss(output, targets).mul_scalar(weights.length)
+/// CRPS + `length_weight` x the length's negative log-likelihood, each a mean over what is known, `[1]`.
+pub fn quality_loss(output: &Output, targets: &Targets, length_weight: f32) -> Tensor<1> {
+    crps(output.quality.clone(), targets) + length_loss(output, targets).mul_scalar(length_weight)
 }
 
 /// Continuous ranked probability score over the grid, mean over the tiers that answered, `[1]`.
@@ -59,7 +49,8 @@ pub fn crps(quality: Tensor<3>, targets: &Targets) -> Tensor<1> {
     masked_mean(score, targets.answered.clone())
 }
 
-fn task_loss(output: &Output, targets: &Targets) -> Tensor<1> {
+/// Cross-entropy of the task, mean over the rows whose task is known, `[1]`.
+pub fn task_loss(output: &Output, targets: &Targets) -> Tensor<1> {
     let log_likelihood = log_softmax(output.task.clone(), 1).gather(1, targets.task.clone()); // [n, 1]
     masked_mean(log_likelihood.neg(), targets.task_known.clone())
 }

@@ -20,7 +20,7 @@ use tiercast_routing::distribution::GRID;
 
 use crate::calibrate::{fit_length, fit_quality, fit_service_levels};
 use crate::dataset::{self, LengthScale, Row, length_scale};
-use crate::fit::{Data, Epoch, FitConfig, fit};
+use crate::fit::{Data, Epoch, FitConfig, Phase, fit};
 use crate::prices::{fit_catalog, fit_input_tokens};
 use crate::vocabulary::fit_encoding;
 
@@ -39,7 +39,6 @@ pub struct TrainOptions {
     pub fit: FitConfig,
     /// The files the outcomes were read from, for the manifest.
     pub data: Vec<DataFile>,
-    #[doc(hidden)] pub sizes: std::collections::BTreeMap<String,usize>,
 }
 
 /// Why nothing was trained.
@@ -119,7 +118,6 @@ pub fn train(
         prepared.tasks.len().max(1),
     )
     .with_n_members(options.n_members);
-    let config = options.sizes.iter().fold(config, |c,(k,v)| match k.as_str() { "d_ngram"=>c.with_d_ngram(*v), "d_hidden"=>c.with_d_hidden(*v), "d_difficulty"=>c.with_d_difficulty(*v), _=>c });
 
     let mut curves = Vec::new();
     let data = Data {
@@ -286,8 +284,8 @@ fn forecasts(
 fn validation_figures(curves: &[Epoch], forecasts: &[Vec<Forecast>], rows: &[Row]) -> BTreeMap<String, f64> {
     let best: Vec<f64> = curves
         .iter()
-        .filter(|epoch| epoch.best)
-        .map(|epoch| epoch.validation_crps)
+        .filter(|epoch| epoch.best && epoch.phase == Phase::Quality)
+        .map(|epoch| epoch.validation_score)
         .collect();
     let mut squares = Vec::new();
     for (forecast, row) in forecasts.iter().zip(rows) {

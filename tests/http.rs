@@ -1,0 +1,161 @@
+//! A served checkpoint and a client of it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ureq::Agent;
+use ureq::http::Response;
+
+use crate::run::{Run, command, send};
+
+/// Nothing here takes a tenth of it; what takes longer hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// `tiercast serve` on a free port; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    url: String,
+    agent: Agent,
+    lines: Receiver<String>,
+    log: Option<JoinHandle<String>>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Asserts a refusal in OpenAI's shape whose message has all `parts`.
+    pub(crate) fn refused(&self, case: &str, status: u16, parts: &[&str]) {
+        assert_eq!(self.status, status, "{case}: {self:?}");
+        let error = &self.json()["error"];
+        let message = error["message"].as_str().unwrap();
+        for part in parts {
+            assert!(message.contains(part), "{case}: `{part}` is not in: {message}");
+        }
+        assert!(
+            error["type"].is_string() && error["code"].is_string(),
+            "{case}: {error}"
+        );
+        assert!(error.as_object().unwrap().contains_key("param"), "{case}: {error}");
+    }
+}
+
+impl Server {
+    /// Serves `checkpoint` with every log line that there is.
+    pub(crate) fn start(checkpoint: &str) -> Self {
+        let mut child = command(&["serve", "--checkpoint", checkpoint, "--listen", "127.0.0.1:0"])
+            .env("TIERCAST_LOG", "trace")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().unwrap();
+        let log = spawn(move || {
+            let mut bytes = Vec::new();
+            stderr.read_to_end(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let mut server = Self {
+            child,
+            url: String::new(),
+            agent: agent(),
+            lines,
+            log: Some(log),
+        };
+        server.url = match server.lines.recv_timeout(DEADLINE) {
+            Ok(line) => line.strip_prefix("listening on ").unwrap().to_owned(),
+            Err(_) => panic!("{:?}", server.end("KILL")),
+        };
+        server
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        reply(self.agent.get(format!("{}{path}", self.url)).call())
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Reply {
+        reply(self.agent.post(format!("{}{path}", self.url)).send(body))
+    }
+
+    /// The decision on a body.
+    pub(crate) fn route(&self, body: &Value) -> Reply {
+        let reply = self.post("/v1/route", body.to_string().as_bytes());
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply
+    }
+
+    /// Ends it by `signal` and says how.
+    pub(crate) fn end(&mut self, signal: &str) -> Run {
+        send(signal, self.child.id());
+        let stdout = rest(&self.lines);
+        let code = self.child.wait().unwrap().code();
+        let stderr = self.log.take().unwrap().join().unwrap();
+        Run { code, stdout, stderr }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already where the test called `end`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a stream as they come, read by a thread so that waiting for one can end.
+pub(crate) fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            if sender.send(line.unwrap()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// What is left until the stream ends, which it must.
+pub(crate) fn rest(lines: &Receiver<String>) -> String {
+    let mut text = String::new();
+    loop {
+        match lines.recv_timeout(DEADLINE) {
+            Ok(line) => text += &format!("{line}\n"),
+            Err(RecvTimeoutError::Disconnected) => return text,
+            Err(RecvTimeoutError::Timeout) => panic!("still running after {DEADLINE:?}: {text}"),
+        }
+    }
+}
+
+/// The body of a single message of the user.
+pub(crate) fn ask(text: &str) -> Value {
+    json!({ "messages": [{ "role": "user", "content": text }] })
+}
+
+fn agent() -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(DEADLINE));
+    config.build().into()
+}
+
+fn reply(response: Result<Response<ureq::Body>, ureq::Error>) -> Reply {
+    let mut response = response.unwrap();
+    Reply {
+        status: response.status().as_u16(),
+        text: response.body_mut().read_to_string().unwrap(),
+    }
+}
