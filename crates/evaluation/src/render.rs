@@ -1,7 +1,7 @@
 //! Views of a report: a page to read, Markdown to quote, a table for the terminal, JSON for programs.
 //!
 //! All print the same cells; none computes a figure that the report does not hold. The command
-//! line calls [`write`] and prints [`table`].
+//! line calls [`write()`] and prints [`table`].
 
 use std::fs;
 use std::io::{self, Write};

@@ -181,7 +181,7 @@ pub enum CheckpointError {
     Device(#[from] DeviceError),
 }
 
-fn invalid(file: &str, what: impl ToString) -> CheckpointError {
+fn invalid(file: &str, what: impl std::fmt::Display) -> CheckpointError {
     CheckpointError::Invalid {
         file: file.to_owned(),
         what: what.to_string(),

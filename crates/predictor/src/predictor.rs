@@ -168,15 +168,15 @@ pub fn raw(members: &[QualityNetwork], row: &Encoded, device: &Device) -> Raw {
 
 fn raw_of_member(member: &QualityNetwork, batch: Batch) -> Raw {
     let output = member.forward(batch, None);
-    let pmf = floats(output.quality.into_data());
+    let pmf = floats(&output.quality.into_data());
     let quality = pmf
         .chunks_exact(GRID_POINTS)
         .map(|tier| std::array::from_fn(|point| tier[point]))
         .collect();
     Raw {
         quality,
-        length_mean: floats(output.length_mean.into_data()),
-        length_std: floats(output.length_log_std.exp().into_data()),
+        length_mean: floats(&output.length_mean.into_data()),
+        length_std: floats(&output.length_log_std.exp().into_data()),
     }
 }
 
@@ -190,6 +190,6 @@ fn add(mut sum: Raw, one: &Raw) -> Raw {
     sum
 }
 
-fn floats(data: burn::tensor::TensorData) -> Vec<f64> {
+fn floats(data: &burn::tensor::TensorData) -> Vec<f64> {
     data.iter::<f32>().map(f64::from).collect()
 }

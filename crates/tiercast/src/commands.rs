@@ -185,12 +185,12 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
             .rows
             .outcomes
             .iter()
-            .map(data_file)
+            .map(|path| data_file(path))
             .collect::<anyhow::Result<_>>()?,
     })
 }
 
-fn data_file(path: &PathBuf) -> anyhow::Result<DataFile> {
+fn data_file(path: &Path) -> anyhow::Result<DataFile> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(DataFile {
         file,

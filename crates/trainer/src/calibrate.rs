@@ -40,9 +40,9 @@ fn events(raw: &[Raw], rows: &[Row], tier: usize) -> Vec<(f64, f64, f64)> {
     for (raw, answer) in raw.iter().zip(rows.iter().map(|row| row.answers[tier])) {
         let Some(answer) = answer else { continue };
         let mut below = 0.0;
-        for point in 1..GRID_POINTS {
-            below += raw.quality[tier][point - 1];
-            let happened = f64::from(answer.score >= GRID[point] - 1e-9);
+        for (mass, threshold) in raw.quality[tier].iter().zip(&GRID[1..]) {
+            below += mass;
+            let happened = f64::from(answer.score >= threshold - 1e-9);
             events.push((logit(1.0 - below), happened, 1.0 / (GRID_POINTS - 1) as f64));
         }
     }
