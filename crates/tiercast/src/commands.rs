@@ -1,6 +1,6 @@
 //! What each subcommand does: read, call the stage, write, say what happened.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
