@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use crate::run::checkout;
+
 /// A crate and the crates of ours that it may name.
 const ALLOWED: [(&str, &[&str]); 9] = [
     ("routing", &[]),
@@ -43,7 +45,7 @@ const RESERVED: [(&str, &[&str]); 6] = [
 const IMPURE: [&str; 6] = ["tokio", "axum", "tracing", "arrow", "parquet", "burn"];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let crates = checkout().join("crates");
     let read = |folder: &Path| {
         let text = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
         let manifest: toml::Table = text.parse().unwrap();

@@ -98,11 +98,16 @@ fn a_file_that_is_no_parquet() {
         };
         check("cut short", cut, &mend);
     }
-    check(
-        "not there",
-        |path| fs::remove_file(path).unwrap(),
-        &["could not be opened"],
-    );
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let data = Fixture::new();
+    fs::remove_file(data.path("outcomes.parquet")).unwrap();
+    let parts = ["outcomes.parquet", "could not be opened"];
+    tiercast(&["data", "validate", &data.at("outcomes.parquet")]).refused("not there", 1, &parts);
+    data.train("checkpoint", &[]).refused("not there", 1, &parts);
+    assert!(data.names().is_empty(), "something is left behind");
 }
 
 /// Whatever byte is hit, it ends with an answer: rows, or a refusal that names the file.

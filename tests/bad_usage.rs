@@ -22,7 +22,7 @@ fn options_that_will_not_do() {
         &["no `ndarray` backend", "--features ndarray"],
     );
     train(&["--encoder", "slow"], 2, &["--encoder", "slow", "fast"]);
-    train(&["--seed", "-1"], 2, &["--seed"]);
+    train(&["--seed", "one"], 2, &["--seed"]);
     assert_eq!(data.names(), ["outcomes.parquet"]);
 
     let check = |arguments: &[&str], parts: &[&str]| tiercast(arguments).refused(&arguments.join(" "), 2, parts);

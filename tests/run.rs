@@ -1,12 +1,11 @@
-//! Runs the binary as a shell would, once built.
+//! Runs the program as a shell would.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
 /// The checkout.
 pub(crate) fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// How a run ended and what it said.
@@ -69,28 +68,7 @@ pub(crate) fn send(signal: &str, pid: u32) {
     assert!(sent.unwrap().success());
 }
 
-/// The binary. Cargo builds it for tests of its own package only, so it is built here, in the
-/// profile and the target folder of this test.
+/// The program, as built beside this test.
 pub(crate) fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
-}
-
-fn build() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // target/debug/deps/journeys-0123 -> target/debug
-    let folder = test.ancestors().nth(2).unwrap();
-    let profile = match folder.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--package", "tiercast", "--bin", "tiercast"])
-        .args(["--quiet", "--offline", "--profile", profile, "--target-dir"])
-        .arg(folder.parent().unwrap())
-        .current_dir(checkout())
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    folder.join(format!("tiercast{}", std::env::consts::EXE_SUFFIX))
+    Path::new(env!("CARGO_BIN_EXE_tiercast"))
 }

@@ -135,7 +135,7 @@ pub struct References {
 pub enum MethodKind {
     /// The checkpoint's predictions.
     Tiercast,
-    /// A baseline fitted on the same training rows.
+    /// A baseline fitted on the training prompts that every tier answered.
     Learned,
     /// A baseline that is told the task label.
     KnowsLabel,

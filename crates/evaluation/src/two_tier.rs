@@ -30,7 +30,10 @@ pub(crate) fn two_tier(study: &Study<'_>, scores: &[f64], items: &[usize]) -> (T
         GapCurve::new(&order, &weak, &strong, &weights)
     };
     let (apgr, replicates) = study.replicates.run(|weights| curve(weights).apgr());
+    let gap: f64 = strong.iter().zip(&weak).map(|(strong, weak)| strong - weak).sum();
     let whole = curve(&vec![1.0; study.group_sizes.len()]);
+    // Where the dearer tier is not better there is no gap to recover.
+    let crossing = |recovered| (gap > 0.0).then(|| whole.first_crossing(recovered));
     let sampled = if apgr.is_finite() {
         whole.sampled(CURVE_STEPS)
     } else {
@@ -38,8 +41,8 @@ pub(crate) fn two_tier(study: &Study<'_>, scores: &[f64], items: &[usize]) -> (T
     };
     let two_tier = TwoTier {
         apgr: apgr.is_finite().then(|| estimate(apgr, &replicates)),
-        cpt50: whole.first_crossing(0.5),
-        cpt80: whole.first_crossing(0.8),
+        cpt50: crossing(0.5).flatten(),
+        cpt80: crossing(0.8).flatten(),
         curve: sampled
             .into_iter()
             .map(|(strong_share, recovered)| GapPoint {

@@ -135,7 +135,7 @@ pub struct Contents {
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// Reading or writing failed.
-    #[error("{path}: {source}")]
+    #[error("{path} could not be read or written")]
     Io {
         /// Where.
         path: PathBuf,
@@ -188,13 +188,24 @@ fn invalid(file: &str, what: impl std::fmt::Display) -> CheckpointError {
     }
 }
 
+/// Whether a checkpoint can be saved at `folder`, before the work of making one is done.
+pub fn prepare(folder: &Path) -> Result<(), CheckpointError> {
+    if folder.exists() && !folder.join(MANIFEST).is_file() && !is_empty(folder) {
+        return Err(CheckpointError::InTheWay(folder.to_owned()));
+    }
+    let partial = beside(folder, "partial");
+    let tried = fs::create_dir_all(&partial).and_then(|()| fs::remove_dir_all(&partial));
+    tried.map_err(|source| CheckpointError::Io {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
 /// Saves a checkpoint at `folder`, replacing a checkpoint there only once the new one is whole on
 /// disk: on any failure the old one stays. `curves` is saved beside it as `curves.json`, `card`
 /// as the model card.
 pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Result<Manifest, CheckpointError> {
-    if folder.exists() && !folder.join(MANIFEST).is_file() && !is_empty(folder) {
-        return Err(CheckpointError::InTheWay(folder.to_owned()));
-    }
+    prepare(folder)?;
     let files = [
         (WEIGHTS, contents.weights.clone()),
         (NETWORK, json(&contents.network)),
@@ -301,7 +312,11 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
     let calibration: Calibration = parse(folder, &manifest, CALIBRATION)?;
     check_tiers(&manifest, &network, &catalog, &calibration)?;
     let weights = read(folder, &manifest, WEIGHTS)?;
-    if weights.len() > network.n_params() * 4 + (1 << 20) {
+    let least = network.n_params() * size_of::<f32>();
+    if weights.len() < least {
+        return Err(invalid(WEIGHTS, "smaller than the network it is for"));
+    }
+    if weights.len() > least + (1 << 20) {
         return Err(invalid(WEIGHTS, "larger than the network it is for"));
     }
     let provenance = manifest.provenance.clone();

@@ -140,6 +140,7 @@ fn featurise(arguments: &FeaturiseArguments) -> anyhow::Result<()> {
 
 /// Trains and saves; returns the manifest.
 pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Manifest> {
+    checkpoint::prepare(&arguments.out)?;
     let splits = Some(vec![Split::Train, Split::Validation]);
     let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits)?;
     let options = train_options(arguments, &rows.outcomes)?;
@@ -240,13 +241,19 @@ fn checkpoint_info(predictor: &Predictor) -> CheckpointInfo {
         id: predictor.id().to_owned(),
         n_params: predictor.n_params(),
         encoder: provenance.encoder.clone(),
-        commit: String::new(),
+        commit: format!("tiercast {}", provenance.code_version),
         data_hash: provenance
             .data
             .iter()
-            .map(|data| data.sha256.as_str())
+            .map(|data| {
+                format!(
+                    "{} (sha256 {}...)",
+                    data.file,
+                    data.sha256.get(..12).unwrap_or_default()
+                )
+            })
             .collect::<Vec<_>>()
-            .join(" "),
+            .join(", "),
     }
 }
 

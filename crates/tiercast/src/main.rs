@@ -14,6 +14,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tiercast_predictor::device::DeviceError;
 use tiercast_server::settings::SettingsError;
 
 use crate::arguments::{Arguments, UsageError};
@@ -41,7 +42,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 #[expect(clippy::print_stderr, reason = "the one place where an error reaches the user")]
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
-    let is_usage = |cause: &(dyn std::error::Error + 'static)| cause.is::<UsageError>() || cause.is::<SettingsError>();
+    let is_usage = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<UsageError>() || cause.is::<SettingsError>() || cause.is::<DeviceError>()
+    };
     ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
 }
 

@@ -30,12 +30,12 @@ impl TrainingProgress {
     pub(crate) fn epoch(&self, epoch: Epoch) {
         let mark = if epoch.best { " best" } else { "" };
         // A member that stops early leaves its place behind.
-        let (name, phase) = match epoch.phase {
-            Phase::Task => ("cross-entropy", 0),
-            Phase::Quality => ("CRPS", 1),
+        let (name, score, phase) = match epoch.phase {
+            Phase::Task => ("task", "cross-entropy", 0),
+            Phase::Quality => ("quality", "CRPS", 1),
         };
         let figures = format!(
-            "train loss {:.4}, validation {name} {:.4}{mark}",
+            "train loss {:.4}, validation {score} {:.4}{mark}",
             epoch.train_loss, epoch.validation_score
         );
         match &self.bar {
@@ -45,7 +45,7 @@ impl TrainingProgress {
             }
             None => {
                 eprintln!(
-                    "member {}/{} epoch {}/{}: {figures}",
+                    "member {}/{} {name} epoch {}/{}: {figures}",
                     epoch.member + 1,
                     self.n_members,
                     epoch.epoch,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tiercast_evaluation::render;
+use tiercast_server::settings::Settings;
 
 use crate::arguments::{
     EvaluateArguments, FitArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError,
@@ -29,6 +30,10 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
             outcomes.display()
         );
         return Err(UsageError(what).into());
+    }
+    if !arguments.no_serve {
+        // An address that will be refused is refused before a minute of work.
+        Settings::default().listening_on(arguments.listen)?;
     }
     let checkpoint = arguments.out.join("checkpoint");
     say(&format!("training on {} ({} tiers)", outcomes.display(), TIERS.len()));

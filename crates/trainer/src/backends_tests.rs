@@ -18,6 +18,7 @@ fn rows(n: usize) -> Vec<Row> {
             Some(Answer {
                 score,
                 output_tokens: Some(20.0 + idx as f64),
+                visible_tokens: None,
                 input_tokens: None,
                 cost_usd: None,
             })

@@ -151,6 +151,7 @@ mod tests {
             answers: vec![Some(Answer {
                 score: f64::from(right),
                 output_tokens: None,
+                visible_tokens: None,
                 input_tokens: None,
                 cost_usd: None,
             })],

@@ -24,7 +24,7 @@ pub fn card(contents: &Contents) -> String {
         ));
     }
     line(format_args!(
-        "\nPrices are those the outcome rows imply; override them in `tiercast.toml`.\n\n## Training\n\n"
+        "\nPrices are those the outcome rows imply (a lower bound for a tier whose costs are partial, see below); override them in `tiercast.toml`.\n\n## Training\n\n"
     ));
     for (name, value) in &provenance.counts {
         line(format_args!("- {name}: {value}\n"));

@@ -23,6 +23,8 @@ pub struct Answer {
     pub score: f64,
     /// Tokens of the reply, where they cover the whole reply.
     pub output_tokens: Option<f64>,
+    /// Tokens of the reply as recorded, hidden ones perhaps missing.
+    pub visible_tokens: Option<f64>,
     /// Tokens of the prompt as this tier counts them.
     pub input_tokens: Option<f64>,
     /// US dollars, where known.
@@ -112,27 +114,40 @@ fn answer(outcome: &Outcome) -> Answer {
             .output_tokens
             .filter(|_| outcome.cost_kind.is_whole())
             .map(f64::from),
+        visible_tokens: outcome.output_tokens.map(f64::from),
         input_tokens: outcome.input_tokens.map(f64::from),
         cost_usd: outcome.cost_usd,
     }
 }
 
-/// Scale of the lengths of one tier on the training rows.
+/// Scale of the lengths of one tier on the training rows. Where no row has whole token counts the
+/// mean of the visible ones stands in, as a constant and a lower bound.
 pub fn length_scale(rows: &[Row], tier: usize) -> LengthScale {
-    let logs: Vec<f64> = rows
-        .iter()
-        .filter_map(|row| row.answers[tier]?.output_tokens)
-        .map(|tokens| (1.0 + tokens).ln())
+    let answers = || rows.iter().filter_map(|row| row.answers[tier]);
+    let whole: Vec<f64> = answers()
+        .filter_map(|answer| answer.output_tokens)
+        .map(log_tokens)
         .collect();
-    if logs.is_empty() {
-        return LengthScale { mean: 0.0, std: 0.0 };
+    if let Some(mean) = mean(&whole) {
+        let std = (whole.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / whole.len() as f64).sqrt();
+        return LengthScale {
+            mean,
+            std: if std < LEAST_LENGTH_SPREAD { 0.0 } else { std },
+        };
     }
-    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-    let std = (logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / logs.len() as f64).sqrt();
+    let visible: Vec<f64> = answers().filter_map(|answer| answer.visible_tokens).collect();
     LengthScale {
-        mean,
-        std: if std < LEAST_LENGTH_SPREAD { 0.0 } else { std },
+        mean: mean(&visible).map_or(0.0, log_tokens),
+        std: 0.0,
     }
+}
+
+fn log_tokens(tokens: f64) -> f64 {
+    (1.0 + tokens).ln()
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Stacks rows into network inputs and targets.

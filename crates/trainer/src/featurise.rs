@@ -13,7 +13,7 @@ pub enum FeaturiseError {
     /// No text, and no features file.
     #[error(
         "prompt {0} has no text and there is no features file: \
-         give outcomes with a `prompt` column, or name the features with --features"
+         give outcomes with a `prompt` column, or the features file that was made from them"
     )]
     NoText(String),
     /// The features file lacks the prompt.

@@ -31,18 +31,19 @@ pub fn fit_catalog(outcomes: &Outcomes, models: &[usize], train: &[&Outcome]) ->
 /// US dollars per million input and output tokens: non-negative least squares of cost on tokens.
 /// The rows without output tokens count as input alone where there is nothing better.
 fn fit_prices(rows: &[&Outcome]) -> Option<(f64, f64)> {
-    let whole: Vec<[f64; 3]> = rows
-        .iter()
-        .filter(|row| row.cost_kind.is_whole())
-        .filter_map(|row| {
+    let tokens_and_cost = |partial: bool| -> Vec<[f64; 3]> {
+        let kind = rows.iter().filter(|row| row.cost_kind.is_whole() != partial);
+        kind.filter_map(|row| {
             Some([
                 f64::from(row.input_tokens?),
                 f64::from(row.output_tokens?),
                 row.cost_usd? * 1e6,
             ])
         })
-        .collect();
-    if let Some(prices) = two_prices(&whole) {
+        .collect()
+    };
+    // A cost that leaves out hidden tokens is still tokens x price for those it shows.
+    if let Some(prices) = two_prices(&tokens_and_cost(false)).or_else(|| two_prices(&tokens_and_cost(true))) {
         return Some(prices);
     }
     let any = rows

@@ -347,7 +347,7 @@ fn notes(outcomes: &Outcomes, models: &[usize], prepared: &Prepared, options: &T
         partial.sort_unstable();
         partial.dedup();
         if !partial.is_empty() {
-            let kinds: Vec<String> = partial.iter().map(|kind| format!("{kind:?}")).collect();
+            let kinds: Vec<String> = partial.iter().map(|kind| kind.name().to_owned()).collect();
             notes.push(format!(
                 "{name}: rows with partial cost ({}) are masked in the cost head",
                 kinds.join(", ")

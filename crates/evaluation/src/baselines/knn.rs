@@ -7,8 +7,8 @@ use crate::report::MethodKind;
 use crate::study::{Rows, Study, Table};
 
 /// Neighbours tried.
-const NEIGHBOURS: [usize; 4] = [10, 20, 50, 100];
-const MOST: usize = 100;
+const NEIGHBOURS: [usize; 7] = [10, 20, 50, 100, 150, 200, 400];
+const MOST: usize = 400;
 
 /// The baseline and its control; `None` when a training prompt has no embedding.
 pub(super) fn fit(study: &Study<'_>) -> Option<(Predicted, Predicted)> {

@@ -13,7 +13,7 @@ use crate::study::Study;
 const N_HASHES: u32 = 1 << 18;
 
 /// Inverse strengths of the penalty, as in scikit-learn: l2 = 1 / (C n).
-const STRENGTHS: [f64; 4] = [0.03, 0.3, 1.0, 10.0];
+const STRENGTHS: [f64; 6] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
 /// Training prompts that a hash must occur in; what occurs once cannot be generalised from.
 const MIN_PROMPTS: f32 = 2.0;

@@ -102,7 +102,7 @@ pub(super) fn provenance(report: &Report) -> Vec<(&'static str, String)> {
                 known(&checkpoint.encoder)
             ),
         ),
-        ("Trained at commit", known(&checkpoint.commit)),
+        ("Trained by", known(&checkpoint.commit)),
         ("Trained on data", known(&checkpoint.data_hash)),
         ("Data", data.datasets.join(", ")),
         (

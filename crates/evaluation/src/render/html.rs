@@ -74,7 +74,7 @@ fn curve_section(report: &Report) -> Markup {
 fn methods(report: &Report) -> Markup {
     section(
         "tiercast beside everything else",
-        "All methods saw the same training rows and are measured on the same prompts.",
+        "All methods are measured on the same prompts. Baselines are fitted on the training prompts that every tier answered, tiercast on all.",
         &html! {
             (explained(&results::methods(report)))
             h3 { "Quality kept, cost saved" }

@@ -52,7 +52,8 @@ pub(super) fn usd(value: f64) -> String {
     if !value.is_finite() {
         return ABSENT.to_owned();
     }
-    if value == 0.0 {
+    // Less than that is the rounding of a difference of equals.
+    if value.abs() < 5e-10 {
         return "$0".to_owned();
     }
     let magnitude = value.abs().log10().floor() as i32;

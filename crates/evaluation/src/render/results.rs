@@ -11,7 +11,7 @@ const HULL_BIAS: f64 = 0.01;
 pub(super) fn kind(kind: MethodKind) -> &'static str {
     match kind {
         MethodKind::Tiercast => "this checkpoint",
-        MethodKind::Learned => "fitted on the same training rows",
+        MethodKind::Learned => "fitted on the training rows",
         MethodKind::KnowsLabel => "is told the task label",
         MethodKind::Control => "control: its labels were shuffled",
         MethodKind::SingleTier => "one tier for everything",
@@ -293,7 +293,10 @@ pub(super) fn shares(report: &Report) -> Table {
     let points: Vec<&OperatingPoint> = tiercast(report).into_iter().flat_map(|m| &m.operating_points).collect();
     let mut columns = vec![
         words("Tier", "Name in the catalog, in catalog order."),
-        number("Class", "Tier class, 1 (smallest) to 4."),
+        number(
+            "Class",
+            "1 heavyweight reasoner, 2 mid generalist, 3 lightweight, 4 domain fine-tune.",
+        ),
         number("Quality", "Mean quality of the tier alone."),
         number("$ per 1,000", "Its mean cost alone."),
         number("Cost known", "Share of its answers with a whole recorded cost."),
