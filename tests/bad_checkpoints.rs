@@ -35,7 +35,7 @@ fn forge(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
 fn vouch(folder: &Path, file: &str) {
     let sha256 = sha256_of_file(&folder.join(file)).unwrap();
     edit(folder, "manifest.json", |manifest| {
-        manifest["files"][file] = json!(sha256)
+        manifest["files"][file] = json!(sha256);
     });
 }
 
@@ -65,8 +65,8 @@ fn another_version() {
     );
     let forged = |folder: &Path| {
         forge(folder, "features.json", |features| {
-            features["feature_version"] = json!(99)
-        })
+            features["feature_version"] = json!(99);
+        });
     };
     check(
         &data,
@@ -230,7 +230,7 @@ fn parts_that_do_not_belong_together() {
     check(
         "a tier renamed",
         "catalog.json",
-        |catalog| rename_first_tier(catalog),
+        rename_first_tier,
         &["not those of the manifest"],
     );
     check(

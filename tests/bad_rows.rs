@@ -161,7 +161,7 @@ fn text_and_features_both_missing() {
     let data = Fixture::new();
     outcomes::write(&data.path("outcomes.parquet"), &rows().without_text()).unwrap();
     data.train("checkpoint", &[])
-        .refused("no features", 1, &["has no text", "--features"]);
+        .refused("no features", 1, &["has no text", "there is no features file"]);
 
     // Features of other prompts.
     let mut few = rows();

@@ -1,5 +1,7 @@
 //! Whole journeys, driven the way a user would: the binary, files, HTTP.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as its test does")]
+
 mod architecture;
 mod bad_checkpoints;
 mod bad_requests;
