@@ -40,7 +40,7 @@ pub struct FitConfig {
 }
 
 impl Default for FitConfig {
-    /// Chosen on five inner folds of the training rows of the `mmlu_pro` pool: `evals/LOG.md`.
+    /// Chosen on inner folds of the training rows of the `mmlu_pro` pool, all within noise: `evals/LOG.md`.
     fn default() -> Self {
         Self {
             seed: 0,
