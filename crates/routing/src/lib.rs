@@ -7,4 +7,5 @@
 pub mod catalog;
 pub mod decide;
 pub mod distribution;
+pub mod evidence;
 pub mod request;

@@ -1,0 +1,27 @@
+//! How well a request is covered by what was trained on.
+
+use serde::{Deserialize, Serialize};
+
+/// What a forecast rests on. "No evidence" is never "simple": where it is insufficient, the decision
+/// takes the safe tier.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Cosine similarity to the nearest training prompts, at most 1.
+    pub similarity: f64,
+    /// Standard deviation of the expected quality over the members of the ensemble, mean over tiers.
+    pub spread: f64,
+    /// Doubt in [0, 1], from similarity and spread: 0 for what is like the training prompts.
+    pub doubt: f64,
+    /// Whether a decision may rest on the forecast.
+    pub sufficient: bool,
+}
+
+impl Evidence {
+    /// Nothing is known of the request.
+    pub const NONE: Self = Self {
+        similarity: 0.0,
+        spread: 0.0,
+        doubt: 1.0,
+        sufficient: false,
+    };
+}
