@@ -48,8 +48,8 @@ fn another_version() {
     check(
         &data,
         "format",
-        set("format_version", json!(2)),
-        &["format version 2", "reads 1", "train again"],
+        set("format_version", json!(1)),
+        &["format version 1", "reads 2", "train again"],
     );
     check(
         &data,

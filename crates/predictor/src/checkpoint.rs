@@ -21,17 +21,24 @@ use crate::device::DeviceError;
 use crate::encoder;
 use crate::encoding::Encoding;
 use crate::features::FEATURE_VERSION;
+use crate::neighbours::Neighbours;
 use crate::network::NetworkConfig;
+use crate::pool::Pool;
 use crate::surface;
+use crate::views::Tables;
+use crate::weights;
 
 const FORMAT: &str = "tiercast-checkpoint";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "network.bpk";
 const NETWORK: &str = "network.json";
 const FEATURES: &str = "features.json";
 const CATALOG: &str = "catalog.json";
 const CALIBRATION: &str = "calibration.json";
+const VIEWS: &str = "views.bpk";
+const NEIGHBOURS: &str = "neighbours.bin";
+const POOL: &str = "pool.json";
 const CURVES: &str = "curves.json";
 const CARD: &str = "README.md";
 
@@ -123,6 +130,12 @@ pub struct Contents {
     pub weights: Vec<u8>,
     /// Features to inputs.
     pub encoding: Encoding,
+    /// The views that are tables and linear models.
+    pub tables: Tables,
+    /// Training prompts, for their neighbours.
+    pub neighbours: Neighbours,
+    /// How the views are pooled.
+    pub pool: Pool,
     /// The tiers.
     pub catalog: Catalog,
     /// Corrections and service levels.
@@ -210,6 +223,9 @@ pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Res
         (WEIGHTS, contents.weights.clone()),
         (NETWORK, json(&contents.network)),
         (FEATURES, json(&contents.encoding)),
+        (VIEWS, weights::tables_to_bytes(&contents.tables)),
+        (NEIGHBOURS, contents.neighbours.to_bytes()),
+        (POOL, json(&contents.pool)),
         (CATALOG, json(&contents.catalog)),
         (CALIBRATION, json(&contents.calibration)),
         (CURVES, curves.as_bytes().to_vec()),
@@ -311,6 +327,11 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
     let catalog: Catalog = parse(folder, &manifest, CATALOG)?;
     let calibration: Calibration = parse(folder, &manifest, CALIBRATION)?;
     check_tiers(&manifest, &network, &catalog, &calibration)?;
+    let tables = weights::tables_from_bytes(read(folder, &manifest, VIEWS)?, &network, &encoding)
+        .map_err(|what| invalid(VIEWS, what))?;
+    let neighbours = read_neighbours(folder, &manifest, &network, &encoding)?;
+    let pool: Pool = parse(folder, &manifest, POOL)?;
+    pool.check().map_err(|what| invalid(POOL, what))?;
     let weights = read(folder, &manifest, WEIGHTS)?;
     let least = network.n_params() * size_of::<f32>();
     if weights.len() < least {
@@ -326,11 +347,26 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
             network,
             weights,
             encoding,
+            tables,
+            neighbours,
+            pool,
             catalog,
             calibration,
             provenance,
         },
     ))
+}
+
+/// The size of the file says how many prompts it holds.
+fn read_neighbours(
+    folder: &Path,
+    manifest: &Manifest,
+    network: &NetworkConfig,
+    encoding: &Encoding,
+) -> Result<Neighbours, CheckpointError> {
+    let bytes = read(folder, manifest, NEIGHBOURS)?;
+    let n = bytes.len() / (encoding.d_key() + size_of::<f32>() * network.n_tiers);
+    Neighbours::from_bytes(&bytes, n, encoding.d_key(), network.n_tiers).map_err(|what| invalid(NEIGHBOURS, what))
 }
 
 /// The manifest alone.
@@ -379,7 +415,13 @@ fn check_encoding(encoding: &Encoding, network: &NetworkConfig) -> Result<(), St
     }
     same("surface signals", encoding.surface_mean.len(), surface::NAMES.len())?;
     same("surface scales", encoding.surface_scale.len(), surface::NAMES.len())?;
-    same("embedding length", encoding.embedding_dim, encoder::EMBEDDING_DIM)?;
+    if ![0, encoder::EMBEDDING_DIM].contains(&encoding.embedding_dim) {
+        return Err(format!(
+            "embedding length {}, expected {}",
+            encoding.embedding_dim,
+            encoder::EMBEDDING_DIM
+        ));
+    }
     same("network inputs", network.d_dense, encoding.d_dense())?;
     same(
         "n-grams of the network",

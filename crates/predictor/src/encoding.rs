@@ -6,8 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use tiercast_records::features::Features;
 
-/// Embeddings come in steps of 1/256 at unit length; this brings 256 components to unit variance.
-const EMBEDDING_SCALE: f32 = 1.0 / 16.0;
+/// Embeddings come at unit length in steps of this many to one.
+const STEPS: f32 = 256.0;
 
 /// Standardised surface signals stay within this, so that one odd prompt cannot dominate.
 const SURFACE_LIMIT: f32 = 5.0;
@@ -25,8 +25,10 @@ pub struct Encoding {
     pub surface_mean: Vec<f32>,
     /// 1 / standard deviation of each surface signal, 0 for a constant one.
     pub surface_scale: Vec<f32>,
-    /// Length of the text embedding.
+    /// Length of the static text embedding; 0 when that view is off.
     pub embedding_dim: usize,
+    /// Length of the transformer's embedding; 0 when there is none.
+    pub dense_dim: usize,
     /// Hashes of the n-grams known from training, ascending.
     pub ngram_hashes: Vec<u32>,
     /// Inverse document frequency of each.
@@ -36,8 +38,10 @@ pub struct Encoding {
 /// One encoded row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Encoded {
-    /// Standardised surface signals, then the embedding.
+    /// Standardised surface signals, then the embeddings at unit variance.
     pub dense: Vec<f32>,
+    /// What neighbours are looked up by: the transformer's embedding, else the static one.
+    pub key: Vec<i8>,
     /// Positions of known n-grams in [`Encoding::ngram_hashes`].
     pub ngrams: Vec<u32>,
     /// TF-IDF weight of each, the row at unit length.
@@ -47,24 +51,42 @@ pub struct Encoded {
 impl Encoding {
     /// Length of [`Encoded::dense`].
     pub fn d_dense(&self) -> usize {
-        self.surface_mean.len() + self.embedding_dim
+        self.surface_mean.len() + self.embedding_dim + self.dense_dim
     }
 
-    /// Encodes one row.
+    /// Length of [`Encoded::key`].
+    pub fn d_key(&self) -> usize {
+        match self.dense_dim {
+            0 => self.embedding_dim,
+            dim => dim,
+        }
+    }
+
+    /// Encodes one row. The features hold a transformer embedding where the encoding has one.
     pub fn encode(&self, features: &Features) -> Encoded {
         let surface = features
             .surface
             .iter()
             .zip(self.surface_mean.iter().zip(&self.surface_scale))
             .map(|(value, (mean, scale))| ((value - mean) * scale).clamp(-SURFACE_LIMIT, SURFACE_LIMIT));
-        let embedding = features.embedding.iter().map(|step| f32::from(*step) * EMBEDDING_SCALE);
-        let dense = surface.chain(embedding).collect();
+        let embedding = &features.embedding[..self.embedding_dim];
+        let transformer = &features.dense[..self.dense_dim];
+        let dense = surface
+            .chain(unit_variance(embedding))
+            .chain(unit_variance(transformer))
+            .collect();
+        let key = if self.dense_dim > 0 { transformer } else { embedding };
         let (ngrams, mut weights): (Vec<u32>, Vec<f32>) = self.known_ngrams(features).into_iter().unzip();
         let length = weights.iter().map(|weight| weight * weight).sum::<f32>().sqrt();
         if length > 0.0 {
             weights.iter_mut().for_each(|weight| *weight /= length);
         }
-        Encoded { dense, ngrams, weights }
+        Encoded {
+            dense,
+            key: key.to_vec(),
+            ngrams,
+            weights,
+        }
     }
 
     /// Known n-grams with TF-IDF weight (1 + ln count) x idf, in ascending order of position.
@@ -77,6 +99,12 @@ impl Encoding {
         })
         .collect()
     }
+}
+
+/// A unit vector of n components has them at a variance of 1 / n.
+fn unit_variance(embedding: &[i8]) -> impl Iterator<Item = f32> {
+    let scale = (embedding.len() as f32).sqrt() / STEPS;
+    embedding.iter().map(move |step| f32::from(*step) * scale)
 }
 
 /// Network inputs of `n` rows on a device.
@@ -124,6 +152,7 @@ mod tests {
             surface_mean: vec![1.0, 3.0],
             surface_scale: vec![2.0, 0.0],
             embedding_dim: 1,
+            dense_dim: 0,
             ngram_hashes: vec![5, 9],
             ngram_idf: vec![1.0, 2.0],
         }
@@ -132,7 +161,7 @@ mod tests {
     fn features(surface: [f32; 2]) -> Features {
         Features {
             surface: surface.to_vec(),
-            embedding: vec![32],
+            embedding: vec![-128],
             word_ngrams: vec![(9, 1), (7, 3)],
             ..Features::default()
         }
@@ -141,7 +170,8 @@ mod tests {
     #[test]
     fn a_signal_that_never_varied_has_no_effect() {
         let usual = encoding().encode(&features([2.0, 3.0]));
-        assert_eq!(usual.dense, [2.0, 0.0, 2.0]);
+        assert_eq!(usual.dense, [2.0, 0.0, -0.5]);
+        assert_eq!(usual.key, [-128]);
         assert_eq!(encoding().encode(&features([2.0, 1e9])), usual);
     }
 

@@ -40,6 +40,7 @@ impl Featuriser {
             context_tokens: saturated(request.context.bytes().div_ceil(4)),
             surface: surface(request, ask_tokens),
             embedding: self.encoder.embed(&tokens).to_vec(),
+            dense: Vec::new(),
             word_ngrams: ngrams.words,
             char_ngrams: ngrams.chars,
         }
@@ -185,6 +186,7 @@ mod tests {
             context_tokens,
             surface,
             embedding,
+            dense: _,
             word_ngrams,
             char_ngrams,
         } = features;

@@ -23,7 +23,7 @@ use crate::encoding::Batch;
 pub const N_SHAPES: usize = 3;
 
 /// Members of an ensemble where nothing else is asked for.
-pub const DEFAULT_MEMBERS: usize = 3;
+pub const DEFAULT_MEMBERS: usize = 5;
 
 /// Sizes of the network.
 #[derive(Config, Debug, PartialEq)]
@@ -180,12 +180,15 @@ impl QualityNetwork {
         let [n_tiers, _] = self.base.dims();
         let bag = self.bag(batch.ngrams, batch.weights); // [n, d_ngram]
         let input = Tensor::cat(vec![batch.dense, bag.clone()], 1); // [n, d_dense + d_ngram]
-        let (task_mask, mask) = dropout.map_or((None, None), |dropout| (Some(dropout.task), Some(dropout.quality)));
+        let (task_mask, mask, keep_task) = match dropout {
+            Some(dropout) => (Some(dropout.task), Some(dropout.quality), Some(dropout.keep_task)),
+            None => (None, None, None),
+        };
         let task_hidden = hidden(input.clone(), &self.task_trunk_weight, &self.task_trunk_bias, task_mask);
         let task = task_hidden.matmul(self.task_weight.val()) + self.task_bias.val().unsqueeze(); // [n, n_tasks]
         let hidden = hidden(input, &self.trunk_weight, &self.trunk_bias, mask); // [n, d_hidden]
         let coefficients = hidden.clone().matmul(self.difficulty.val()).matmul(self.ability.val())
-            + softmax(task.clone(), 1).detach().matmul(self.task_effect.val())
+            + self.task_effects(task.clone(), keep_task)
             + bag.matmul(self.ngram_effect.val()); // [n, n_tiers * N_SHAPES]
         let tilt = coefficients
             .reshape([n * n_tiers, N_SHAPES])
@@ -198,6 +201,16 @@ impl QualityNetwork {
             length_log_std: length.slice([0..n, n_tiers..2 * n_tiers]).clamp(-4.0, 2.0),
             task,
         }
+    }
+
+    /// Effects of the guessed task, without gradient for the guess, `[n, n_tiers * N_SHAPES]`
+    fn task_effects(&self, task: Tensor<2>, keep: Option<Tensor<2>>) -> Tensor<2> {
+        let guess = softmax(task, 1).detach();
+        let guess = match keep {
+            Some(keep) => guess * keep,
+            None => guess,
+        };
+        guess.matmul(self.task_effect.val())
     }
 
     /// Weighted sum of the vectors of a row's n-grams, `[n, d_ngram]`
@@ -216,14 +229,17 @@ fn hidden(input: Tensor<2>, weight: &Param<Tensor<2>>, bias: &Param<Tensor<1>>, 
     }
 }
 
-/// Masks that scale the hidden vectors in training, each `[n, d_hidden]` with entries 0 or
-/// 1 / (1 - rate). They come from outside so that the seed does.
+/// Masks for training; those of hidden vectors are `[n, d_hidden]` with entries 0 or 1 / (1 - rate).
+/// They come from outside so that the seed does.
 #[derive(Debug, Clone)]
 pub struct Dropout {
     /// On the task branch.
     pub task: Tensor<2>,
     /// On the quality branch.
     pub quality: Tensor<2>,
+    /// 1 where the guessed task is used, 0 where it is hidden so that the rest has to do without
+    /// it, `[n, 1]`
+    pub keep_task: Tensor<2>,
 }
 
 /// Members whose distributions are averaged.

@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use rayon::prelude::*;
 use tiercast_records::features::Features;
 use tiercast_routing::catalog::{Catalog, Tier};
 use tiercast_routing::decide::Forecast;
-use tiercast_routing::distribution::GRID_POINTS;
+use tiercast_routing::evidence::{Assessment, Evidence};
 use tiercast_routing::request::Request;
 
 use crate::calibration::TierCalibration;
 use crate::checkpoint::{self, CheckpointError, Contents, Manifest, ServiceLevels};
 use crate::device::DeviceKind;
-use crate::encoding::{Batch, Encoded, Encoding};
+use crate::encoding::Encoding;
 use crate::features::Featuriser;
-use crate::network::{Ensemble, QualityNetwork};
+use crate::model::{Model, Raw};
 use crate::weights;
 
 /// An opened checkpoint.
@@ -24,20 +23,8 @@ pub struct Predictor {
     catalog: Catalog,
     calibration: checkpoint::Calibration,
     encoding: Encoding,
-    network: Ensemble,
+    model: Model,
     featuriser: Featuriser,
-    device: Device,
-}
-
-/// Raw network output for one row, per tier, averaged over the members.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Raw {
-    /// Mass over the grid, per tier.
-    pub quality: Vec<[f64; GRID_POINTS]>,
-    /// Mean of the standardised log output length, per tier.
-    pub length_mean: Vec<f64>,
-    /// Its standard deviation, per tier.
-    pub length_std: Vec<f64>,
 }
 
 impl Predictor {
@@ -56,14 +43,20 @@ impl Predictor {
                 what,
             }
         })?;
+        let model = Model {
+            members: network.members,
+            tables: contents.tables,
+            neighbours: contents.neighbours,
+            pool: contents.pool,
+            device,
+        };
         Ok(Self {
             manifest,
             catalog: contents.catalog,
             calibration: contents.calibration,
             encoding: contents.encoding,
-            network,
+            model,
             featuriser: Featuriser::new(),
-            device,
         })
     }
 
@@ -104,7 +97,7 @@ impl Predictor {
 
     /// Trainable parameters of the network.
     pub fn n_params(&self) -> usize {
-        burn::module::Module::num_params(&self.network)
+        self.model.members.iter().map(burn::module::Module::num_params).sum()
     }
 
     /// Features of a request.
@@ -113,20 +106,34 @@ impl Predictor {
     }
 
     /// Forecasts, one per tier in catalog order, for each of the inputs.
+    pub fn forecast(&self, inputs: &[Features]) -> Vec<Vec<Forecast>> {
+        self.assess(inputs)
+            .into_iter()
+            .map(|assessment| assessment.forecasts)
+            .collect()
+    }
+
+    /// Forecasts and what they rest on, for each of the inputs.
     ///
     /// Rows run one at a time, spread over threads: a row then gives the same bits alone in the
     /// server and among thousands offline.
-    pub fn forecast(&self, inputs: &[Features]) -> Vec<Vec<Forecast>> {
-        inputs.par_iter().map(|features| self.forecast_one(features)).collect()
+    pub fn assess(&self, inputs: &[Features]) -> Vec<Assessment> {
+        inputs.par_iter().map(|features| self.assess_one(features)).collect()
     }
 
-    /// Forecasts of one request, one per tier in catalog order.
-    pub fn forecast_one(&self, features: &Features) -> Vec<Forecast> {
-        let raw = raw(&self.network.members, &self.encoding.encode(features), &self.device);
+    /// The same for one request.
+    pub fn assess_one(&self, features: &Features) -> Assessment {
+        let raw = self.model.raw(&self.encoding.encode(features));
         let tiers = self.catalog.tiers().iter().zip(&self.calibration.tiers).enumerate();
-        tiers
+        let forecasts = tiers
             .map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, &raw, features))
-            .collect()
+            .collect();
+        // What has no words is like nothing that was trained on.
+        let is_empty = features.ask_tokens == 0;
+        Assessment {
+            forecasts,
+            evidence: if is_empty { Evidence::NONE } else { raw.evidence },
+        }
     }
 }
 
@@ -143,53 +150,4 @@ pub fn forecast_of(tier: &Tier, tier_idx: usize, fit: &TierCalibration, raw: &Ra
         ask_cost_usd: tier.cost_usd(fit.input_tokens(ask), output_tokens),
         latency_p95_s: tier.latency_p95_s,
     }
-}
-
-/// Runs the members on one row and averages what they say.
-pub fn raw(members: &[QualityNetwork], row: &Encoded, device: &Device) -> Raw {
-    let mut total: Option<Raw> = None;
-    for member in members {
-        let one = raw_of_member(member, Batch::new(&[row], device));
-        total = Some(match total {
-            None => one,
-            Some(sum) => add(sum, &one),
-        });
-    }
-    let share = 1.0 / members.len() as f64;
-    let mut raw = total.expect("an ensemble has at least one member: NetworkConfig::check");
-    raw.quality
-        .iter_mut()
-        .flatten()
-        .chain(&mut raw.length_mean)
-        .chain(&mut raw.length_std)
-        .for_each(|value| *value *= share);
-    raw
-}
-
-fn raw_of_member(member: &QualityNetwork, batch: Batch) -> Raw {
-    let output = member.forward(batch, None);
-    let pmf = floats(&output.quality.into_data());
-    let quality = pmf
-        .chunks_exact(GRID_POINTS)
-        .map(|tier| std::array::from_fn(|point| tier[point]))
-        .collect();
-    Raw {
-        quality,
-        length_mean: floats(&output.length_mean.into_data()),
-        length_std: floats(&output.length_log_std.exp().into_data()),
-    }
-}
-
-fn add(mut sum: Raw, one: &Raw) -> Raw {
-    let add_all = |sum: &mut [f64], one: &[f64]| sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
-    for (sum, one) in sum.quality.iter_mut().zip(&one.quality) {
-        add_all(sum, one);
-    }
-    add_all(&mut sum.length_mean, &one.length_mean);
-    add_all(&mut sum.length_std, &one.length_std);
-    sum
-}
-
-fn floats(data: &burn::tensor::TensorData) -> Vec<f64> {
-    data.iter::<f32>().map(f64::from).collect()
 }

@@ -9,7 +9,11 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, Bytes, DType, Device, Int, Tensor, TensorData};
 use burn_pack::{Reader, Writer};
 
+use tiercast_routing::distribution::GRID_POINTS;
+
+use crate::encoding::Encoding;
 use crate::network::{Ensemble, NetworkConfig};
+use crate::views::{Linear, Pmf, Tables};
 
 /// The weights as bytes.
 pub fn to_bytes(network: &Ensemble) -> Result<Vec<u8>, String> {
@@ -24,15 +28,9 @@ pub fn to_bytes(network: &Ensemble) -> Result<Vec<u8>, String> {
 /// The network of `config` with the weights in `bytes`. Names, shapes and types must be exactly
 /// those of the network and every value finite; the error says which is not.
 pub fn from_bytes(bytes: Vec<u8>, config: &NetworkConfig, device: &Device) -> Result<Ensemble, String> {
-    let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| error.to_string())?;
-    let mut tensors = BTreeMap::new();
-    for tensor in reader.into_tensors().map_err(|error| error.to_string())? {
-        let shape = tensor.shape.to_vec();
-        tensors.insert(tensor.name.clone(), (shape, values(tensor)?));
-    }
     let mut loader = Loader {
         path: Vec::new(),
-        tensors,
+        tensors: read(bytes)?,
         device: device.clone(),
         error: None,
     };
@@ -43,6 +41,93 @@ pub fn from_bytes(bytes: Vec<u8>, config: &NetworkConfig, device: &Device) -> Re
         (None, Some(name)) => Err(format!("tensor `{name}` does not belong to this network")),
         (None, None) => Ok(network),
     }
+}
+
+/// Shape and values of every tensor, by name.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+fn read(bytes: Vec<u8>) -> Result<Tensors, String> {
+    let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| error.to_string())?;
+    let mut tensors = BTreeMap::new();
+    for tensor in reader.into_tensors().map_err(|error| error.to_string())? {
+        let shape = tensor.shape.to_vec();
+        tensors.insert(tensor.name.clone(), (shape, values(tensor)?));
+    }
+    Ok(tensors)
+}
+
+/// The tables as bytes, in single precision.
+pub fn tables_to_bytes(tables: &Tables) -> Vec<u8> {
+    let n_tiers = tables.base.len();
+    let flat = |pmfs: &[Pmf]| -> Vec<f32> { pmfs.as_flattened().iter().map(|mass| *mass as f32).collect() };
+    let mut tensors = vec![packed("base", flat(&tables.base), vec![n_tiers, GRID_POINTS])];
+    if !tables.tasks.is_empty() {
+        let values = tables.tasks.iter().flat_map(|tiers| flat(tiers)).collect();
+        tensors.push(packed("tasks", values, vec![tables.tasks.len(), n_tiers, GRID_POINTS]));
+    }
+    for (name, linear) in [("ngrams", &tables.ngrams), ("surface", &tables.surface)] {
+        if let Some(Linear { weights, intercept }) = linear {
+            let shape = vec![weights.len() / n_tiers, n_tiers];
+            tensors.push(packed(&format!("{name}.weights"), weights.clone(), shape));
+            tensors.push(packed(&format!("{name}.intercept"), intercept.clone(), vec![n_tiers]));
+        }
+    }
+    let bytes = Writer::new(tensors)
+        .into_bytes()
+        .expect("tensors of our own making can be packed");
+    bytes.to_vec()
+}
+
+fn packed(name: &str, values: Vec<f32>, shape: Vec<usize>) -> burn_pack::Tensor {
+    let data = TensorData::new(values, shape.clone());
+    let (bytes, shape, dtype) = data.into_parts();
+    burn_pack::Tensor::new(name.to_owned(), dtype, shape, None, bytes)
+}
+
+/// The tables in `bytes`; their shapes must be those that network and encoding need.
+pub fn tables_from_bytes(bytes: Vec<u8>, network: &NetworkConfig, encoding: &Encoding) -> Result<Tables, String> {
+    let mut tensors = read(bytes)?;
+    let n_tiers = network.n_tiers;
+    let mut take = |name: &str, wanted: &[usize]| match tensors.remove(name) {
+        Some((shape, values)) if shape == wanted && values.len() == wanted.iter().product::<usize>() => {
+            Ok(Some(values))
+        }
+        Some((shape, _)) => Err(format!("tensor `{name}` has shape {shape:?}, not {wanted:?}")),
+        None => Ok(None),
+    };
+    let base = take("base", &[n_tiers, GRID_POINTS])?.ok_or("tensor `base` is missing")?;
+    let tasks = take("tasks", &[network.n_tasks, n_tiers, GRID_POINTS])?.unwrap_or_default();
+    let mut linear = |name: &str, n_columns: usize| -> Result<Option<Linear>, String> {
+        let weights = take(&format!("{name}.weights"), &[n_columns, n_tiers])?;
+        let intercept = take(&format!("{name}.intercept"), &[n_tiers])?;
+        Ok(weights
+            .zip(intercept)
+            .map(|(weights, intercept)| Linear { weights, intercept }))
+    };
+    let (ngrams, surface) = (
+        linear("ngrams", network.n_ngrams)?,
+        linear("surface", encoding.surface_mean.len())?,
+    );
+    if let Some(name) = tensors.keys().next() {
+        return Err(format!("tensor `{name}` does not belong here"));
+    }
+    Ok(Tables {
+        base: distributions(&base)?,
+        tasks: distributions(&tasks)?.chunks(n_tiers).map(<[Pmf]>::to_vec).collect(),
+        ngrams,
+        surface,
+    })
+}
+
+fn distributions(values: &[f32]) -> Result<Vec<Pmf>, String> {
+    let of = |chunk: &[f32]| -> Result<Pmf, String> {
+        let total: f32 = chunk.iter().sum();
+        if chunk.iter().any(|mass| *mass < 0.0) || (total - 1.0).abs() > 1e-3 {
+            return Err("a distribution does not sum to 1".to_owned());
+        }
+        Ok(std::array::from_fn(|point| f64::from(chunk[point])))
+    };
+    values.chunks_exact(GRID_POINTS).map(of).collect()
 }
 
 fn values(tensor: burn_pack::Tensor) -> Result<Vec<f32>, String> {
@@ -85,7 +170,7 @@ impl ModuleVisitor for Collector {
 
 struct Loader {
     path: Vec<String>,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: Tensors,
     device: Device,
     error: Option<String>,
 }

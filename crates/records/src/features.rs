@@ -27,6 +27,8 @@ pub struct Features {
     pub surface: Vec<f32>,
     /// Static text embedding of the ask: unit length, in steps of 1/256.
     pub embedding: Vec<i8>,
+    /// Transformer embedding of the ask: unit length, in steps of 1/256; empty where none was made.
+    pub dense: Vec<i8>,
     /// Hashed word n-grams of the ask, strongest first: (hash, count).
     pub word_ngrams: Vec<(u32, u16)>,
     /// Hashed character n-grams of the ask, strongest first: (hash, count).

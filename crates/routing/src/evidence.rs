@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::Forecast;
+
 /// What a forecast rests on. "No evidence" is never "simple": where it is insufficient, the decision
 /// takes the safe tier.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -24,4 +26,13 @@ impl Evidence {
         doubt: 1.0,
         sufficient: false,
     };
+}
+
+/// What is expected of every tier on one request, and what that rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// One per tier, in catalog order.
+    pub forecasts: Vec<Forecast>,
+    /// Whether a decision may rest on them.
+    pub evidence: Evidence,
 }

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tiercast_routing::decide::{Acceptable, Decision, Exclusion, Forecast, Objective, Reason, decide};
+use tiercast_routing::decide::{Acceptable, Constraints, Decision, Exclusion, Forecast, Objective, Reason, decide};
 use tiercast_routing::distribution::GRID;
+use tiercast_routing::evidence::{Assessment, Evidence};
 
 use crate::deployment::Deployment;
 use crate::dials::Dials;
@@ -16,6 +17,8 @@ use crate::dials::Dials;
 pub struct Answer {
     /// What was chosen and why.
     pub decision: DecisionView,
+    /// What the forecasts rest on.
+    pub evidence: Evidence,
     /// Every tier, in the catalog's order.
     pub tiers: Vec<TierView>,
     /// Milliseconds from the read request to this answer; set by whoever keeps the clock.
@@ -93,17 +96,23 @@ pub struct TierView {
     pub latency_ms: Option<f64>,
 }
 
-/// Decides and says so. `forecasts` has one entry per tier, in the catalog's order.
+/// Decides and says so; the safe tier where the evidence is insufficient.
 pub fn answer(
     deployment: &Deployment,
     dials: &Dials,
-    forecasts: &[Forecast],
+    assessment: &Assessment,
     id: String,
 ) -> Result<Answer, NoTierFits> {
-    let decision = decide(deployment.catalog(), forecasts, dials.objective, &dials.constraints);
+    let Assessment { forecasts, evidence } = assessment;
+    let constraints = Constraints {
+        unknown_ground: (!evidence.sufficient).then(|| deployment.safe_tier()),
+        ..dials.constraints.clone()
+    };
+    let decision = decide(deployment.catalog(), forecasts, dials.objective, &constraints);
     let chosen = chosen(&decision, dials.objective).ok_or_else(|| no_tier_fits(deployment, dials, &decision))?;
     Ok(Answer {
         decision: decision_view(deployment, dials, forecasts, &decision, chosen, id),
+        evidence: *evidence,
         tiers: (0..forecasts.len())
             .map(|tier| tier_view(deployment, dials, &forecasts[tier], &decision, tier))
             .collect(),

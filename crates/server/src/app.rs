@@ -60,12 +60,12 @@ async fn route(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: Body
         &state.settings.cohorts,
     )?;
     let debug = dials.debug.then(|| debug_view(&request, &dials));
-    let forecasts = state.worker.forecast(request).await.inspect_err(|refusal| {
+    let assessment = state.worker.forecast(request).await.inspect_err(|refusal| {
         if *refusal == Refusal::Full {
             state.metrics.queue_rejection();
         }
     })?;
-    let mut answer = answer(&state.deployment, &dials, &forecasts, state.next_id())?;
+    let mut answer = answer(&state.deployment, &dials, &assessment, state.next_id())?;
     let took = start.elapsed();
     answer.overhead_ms = took.as_secs_f64() * 1000.0;
     answer.debug = debug;

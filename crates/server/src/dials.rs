@@ -64,7 +64,7 @@ impl Dials {
                 "give US dollars, 0 or more",
             )?,
             max_latency_s: latency(headers)?,
-            ..Self::constraints_of(request, deployment)
+            ..Self::constraints_of(request)
         };
         let policy = if matches!(objective, Objective::Fixed(_)) {
             "fixed"
@@ -85,19 +85,17 @@ impl Dials {
         let floor = floor.unwrap_or(deployment.service_levels().auto);
         Self {
             objective: Objective::Cheapest(Acceptable::Floor(floor)),
-            constraints: Self::constraints_of(request, deployment),
+            constraints: Self::constraints_of(request),
             policy: "meta",
             cohort: "none".to_owned(),
             debug: false,
         }
     }
 
-    /// What the request itself demands. An ask without text is no evidence that it is simple.
-    fn constraints_of(request: &Request, deployment: &Deployment) -> Constraints {
-        let unknown_ground = request.ask.trim().is_empty().then(|| deployment.safe_tier());
+    /// What the request itself demands.
+    fn constraints_of(request: &Request) -> Constraints {
         Constraints {
             needs: request.needs,
-            unknown_ground,
             ..Constraints::default()
         }
     }

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use metrics::Gauge;
-use tiercast_routing::decide::Forecast;
+use tiercast_routing::evidence::Assessment;
 use tiercast_routing::request::Request;
 use tokio::sync::oneshot;
 
-/// Forecasts one request: one entry per tier. Owned by one thread.
-pub type Forecaster = Box<dyn Fn(&Request) -> Vec<Forecast> + Send>;
+/// Forecasts one request for every tier. Owned by one thread.
+pub type Forecaster = Box<dyn Fn(&Request) -> Assessment + Send>;
 
 /// Why there is no forecast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) enum Refusal {
 struct Job {
     request: Request,
     /// Dropped unanswered when the forecaster panics.
-    reply: oneshot::Sender<Vec<Forecast>>,
+    reply: oneshot::Sender<Assessment>,
 }
 
 /// The queue and its threads.
@@ -66,12 +66,12 @@ impl Worker {
     }
 
     /// Waits for the forecast of one request.
-    pub(crate) async fn forecast(&self, request: Request) -> Result<Vec<Forecast>, Refusal> {
+    pub(crate) async fn forecast(&self, request: Request) -> Result<Assessment, Refusal> {
         self.submit(request)?.await.map_err(|_| Refusal::Panicked)
     }
 
     /// Queues one request, or refuses at once.
-    pub(crate) fn submit(&self, request: Request) -> Result<oneshot::Receiver<Vec<Forecast>>, Refusal> {
+    pub(crate) fn submit(&self, request: Request) -> Result<oneshot::Receiver<Assessment>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let queue = lock(&self.queue);
         let sender = queue.as_ref().ok_or(Refusal::Closed)?;

@@ -8,5 +8,7 @@ pub mod calibration;
 pub mod certify;
 pub mod curve;
 pub mod logistic;
+pub mod ridge;
 pub mod score;
+pub mod simplex;
 pub mod summary;

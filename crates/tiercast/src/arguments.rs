@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tiercast_predictor::device::DeviceKind;
 use tiercast_records::outcomes::Split;
+use tiercast_trainer::train::SWITCHES;
 
 /// Routes each request to the cheapest model tier that is good enough.
 #[derive(Debug, Parser)]
@@ -123,7 +124,7 @@ pub(crate) struct RowsArguments {
 }
 
 /// How to fit.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct FitArguments {
     /// Seed of weights, order and dropout: the same inputs and seed give the same checkpoint.
     #[arg(long, default_value_t = 0)]
@@ -140,6 +141,9 @@ pub(crate) struct FitArguments {
     /// Networks whose distributions are averaged.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) members: Option<u32>,
+    /// Views to switch off: surface, ngrams, embedding, neighbours, tasks.
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(SWITCHES))]
+    pub(crate) without: Vec<String>,
 }
 
 #[derive(Debug, Args)]

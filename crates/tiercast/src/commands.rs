@@ -144,7 +144,7 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     let splits = Some(vec![Split::Train, Split::Validation]);
     let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits)?;
     let options = train_options(arguments, &rows.outcomes)?;
-    let bar = TrainingProgress::new(options.n_members, options.fit.max_epochs);
+    let bar = TrainingProgress::new(options.fit.max_epochs);
     let trained = train(&rows.outcomes, &rows.features, &options, &mut |epoch| bar.epoch(epoch))?;
     bar.finish();
     let curves = serde_json::to_string_pretty(&trained.curves)?;
@@ -168,6 +168,7 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
         encoder,
         epochs,
         members,
+        without,
     } = &arguments.fit;
     let mut fit = FitConfig {
         seed: *seed,
@@ -181,6 +182,7 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
         encoder: encoder.clone(),
         device: *device,
         n_members: members.map_or(DEFAULT_MEMBERS, |members| members as usize),
+        off: without.clone(),
         fit,
         data: arguments
             .rows

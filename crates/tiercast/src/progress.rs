@@ -5,34 +5,28 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use tiercast_trainer::fit::{Epoch, Phase};
 
-/// Progress of a training run of `n_members` x at most `n_epochs` epochs.
+/// Progress of a training run: networks run side by side, each for at most `n_epochs` epochs a phase.
 pub(crate) struct TrainingProgress {
     bar: Option<ProgressBar>,
-    n_members: usize,
     n_epochs: usize,
 }
 
 impl TrainingProgress {
-    pub(crate) fn new(n_members: usize, n_epochs: usize) -> Self {
+    pub(crate) fn new(n_epochs: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("training {bar:40} {pos}/{len} epochs  {msg}  [{elapsed}]")
+            let style = ProgressStyle::with_template("{spinner} training: {pos} epochs  {msg}  [{elapsed}]")
                 .expect("the template is a constant");
-            ProgressBar::new((n_members * n_epochs * 2) as u64).with_style(style)
+            ProgressBar::new_spinner().with_style(style)
         });
-        Self {
-            bar,
-            n_members,
-            n_epochs,
-        }
+        Self { bar, n_epochs }
     }
 
     #[expect(clippy::print_stderr, reason = "progress lines where there is no terminal")]
     pub(crate) fn epoch(&self, epoch: Epoch) {
         let mark = if epoch.best { " best" } else { "" };
-        // A member that stops early leaves its place behind.
-        let (name, score, phase) = match epoch.phase {
-            Phase::Task => ("task", "cross-entropy", 0),
-            Phase::Quality => ("quality", "CRPS", 1),
+        let (name, score) = match epoch.phase {
+            Phase::Task => ("task", "cross-entropy"),
+            Phase::Quality => ("quality", "CRPS"),
         };
         let figures = format!(
             "train loss {:.4}, validation {score} {:.4}{mark}",
@@ -40,14 +34,13 @@ impl TrainingProgress {
         );
         match &self.bar {
             Some(bar) => {
-                bar.set_position(((epoch.member * 2 + phase) * self.n_epochs + epoch.epoch) as u64);
+                bar.inc(1);
                 bar.set_message(figures);
             }
             None => {
                 eprintln!(
-                    "member {}/{} {name} epoch {}/{}: {figures}",
+                    "network {} {name} epoch {}/{}: {figures}",
                     epoch.member + 1,
-                    self.n_members,
                     epoch.epoch,
                     self.n_epochs
                 );

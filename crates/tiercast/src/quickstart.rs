@@ -41,10 +41,7 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
         rows: rows(&outcomes),
         tiers: Some(TIERS.map(str::to_owned).to_vec()),
         out: checkpoint.clone(),
-        fit: FitArguments {
-            encoder: arguments.fit.encoder.clone(),
-            ..arguments.fit
-        },
+        fit: arguments.fit.clone(),
     })?;
     let report = evaluate_checkpoint(&EvaluateArguments {
         checkpoint: checkpoint.clone(),

@@ -48,9 +48,9 @@ fn answer_to(predictor: &Predictor, prompt: &str, quality: Option<f64>) -> anyho
     let deployment = Deployment::new(predictor.catalog(), predictor.id(), levels, &settings)?;
     let request = Request::of_text(prompt);
     let start = Instant::now();
-    let forecasts = predictor.forecast_one(&predictor.features(&request));
+    let assessment = predictor.assess_one(&predictor.features(&request));
     let dials = Dials::of_floor(quality, &request, &deployment);
-    let mut answer = answer(&deployment, &dials, &forecasts, "command-line".to_owned())?;
+    let mut answer = answer(&deployment, &dials, &assessment, "command-line".to_owned())?;
     answer.overhead_ms = start.elapsed().as_secs_f64() * 1000.0;
     Ok(answer)
 }

@@ -70,7 +70,7 @@ fn open(checkpoint: &Path, settings: Settings, device: DeviceKind) -> anyhow::Re
     let predictor = Arc::new(predictor);
     let forecaster = || -> Forecaster {
         let predictor = Arc::clone(&predictor);
-        Box::new(move |request| predictor.forecast_one(&predictor.features(request)))
+        Box::new(move |request| predictor.assess_one(&predictor.features(request)))
     };
     let forecasters = (0..settings.workers()).map(|_| forecaster()).collect();
     State::new(deployment, settings, forecasters).context("starting the inference threads")

@@ -2,11 +2,11 @@
 
 use tiercast_predictor::device::DeviceKind;
 use tiercast_predictor::encoding::Encoded;
+use tiercast_predictor::model::{NetworkSays, ask};
 use tiercast_predictor::network::NetworkConfig;
-use tiercast_predictor::predictor::{Raw, raw};
 
 use crate::dataset::{Answer, LengthScale, Row};
-use crate::fit::{Data, FitConfig, fit};
+use crate::fit::{Data, FitConfig, fit_one};
 
 /// Largest difference allowed in a loss or a probability after a few steps, single precision.
 #[cfg(any(feature = "ndarray", feature = "wgpu"))]
@@ -27,6 +27,7 @@ fn rows(n: usize) -> Vec<Row> {
         Row {
             encoded: Encoded {
                 dense: vec![f32::from(easy), (idx % 7) as f32 / 7.0, 0.5],
+                key: Vec::new(),
                 ngrams: vec![(idx % 5) as u32],
                 weights: vec![1.0],
             },
@@ -42,14 +43,14 @@ fn rows(n: usize) -> Vec<Row> {
 }
 
 /// Losses of both phases, three epochs of two steps each, and what the network then says of one row.
-fn train(kind: DeviceKind) -> (Vec<f64>, Raw) {
+fn train(kind: DeviceKind) -> (Vec<f64>, NetworkSays) {
     let device = kind.device().unwrap();
     let (train, validation) = (rows(64), rows(16));
     let config = NetworkConfig::new(3, 5, 2, 2).with_n_members(1).with_d_hidden(16);
     let lengths = [LengthScale { mean: 4.0, std: 0.5 }; 2];
     let data = Data {
-        train: &train,
-        validation: &validation,
+        train: &train.iter().collect::<Vec<_>>(),
+        validation: &validation.iter().collect::<Vec<_>>(),
         lengths: &lengths,
     };
     let options = FitConfig {
@@ -58,10 +59,10 @@ fn train(kind: DeviceKind) -> (Vec<f64>, Raw) {
         ..FitConfig::default()
     };
     let mut losses = Vec::new();
-    let network = fit(&config, &options, data, &device, &mut |epoch| {
+    let network = fit_one(&config, &options, data, 0, &device, &mut |epoch| {
         losses.extend([epoch.train_loss, epoch.validation_score]);
     });
-    (losses, raw(&network.members, &validation[0].encoded, &device))
+    (losses, ask(&[network], &validation[0].encoded, &device))
 }
 
 #[cfg(any(feature = "ndarray", feature = "wgpu"))]

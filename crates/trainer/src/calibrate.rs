@@ -3,7 +3,7 @@
 
 use tiercast_predictor::calibration::{TierCalibration, logit};
 use tiercast_predictor::checkpoint::ServiceLevels;
-use tiercast_predictor::predictor::Raw;
+use tiercast_predictor::model::Raw;
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::decide::{Acceptable, Constraints, Forecast, Objective, decide};
 use tiercast_routing::distribution::{GRID, GRID_POINTS};
@@ -135,6 +135,7 @@ fn routed(catalog: &Catalog, dense: &[(&Vec<Forecast>, Vec<Answer>)], floor: f64
 mod tests {
     use super::*;
     use tiercast_predictor::encoding::Encoded;
+    use tiercast_routing::evidence::Evidence;
 
     /// `n` rows predicted at `predicted`, of which the share `actual` is right.
     fn check(n: usize, predicted: f64, actual: f64, expected: f64, tolerance: f64) {
@@ -144,6 +145,7 @@ mod tests {
             quality: vec![quality],
             length_mean: vec![0.0],
             length_std: vec![0.0],
+            evidence: Evidence::NONE,
         };
         let row = |right: bool| Row {
             encoded: Encoded::default(),

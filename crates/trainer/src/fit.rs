@@ -8,11 +8,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
-use tiercast_predictor::network::{Dropout, Ensemble, NetworkConfig, QualityNetwork, unit};
-use tiercast_routing::distribution::{GRID, GRID_POINTS};
+use tiercast_predictor::network::{Dropout, NetworkConfig, QualityNetwork, unit};
+use tiercast_routing::distribution::GRID_POINTS;
 
 use crate::dataset::{LengthScale, Row, batch};
 use crate::loss::{crps, quality_loss, task_loss};
+use crate::tables::histograms;
 
 /// How to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct FitConfig {
     pub dropout: f32,
     /// Share of a prompt's n-grams dropped in training.
     pub ngram_dropout: f32,
+    /// Share of rows whose guessed task is hidden in training, so that what does not depend on
+    /// knowing the task is learnt too.
+    pub task_dropout: f32,
     /// Weight of the length's likelihood beside CRPS.
     pub length_weight: f32,
 }
@@ -52,6 +56,7 @@ impl Default for FitConfig {
             weight_decay: 0.05,
             dropout: 0.6,
             ngram_dropout: 0.3,
+            task_dropout: 0.1,
             length_weight: 0.05,
         }
     }
@@ -88,36 +93,38 @@ pub struct Epoch {
 #[derive(Debug, Clone, Copy)]
 pub struct Data<'a> {
     /// For steps.
-    pub train: &'a [Row],
+    pub train: &'a [&'a Row],
     /// For stopping.
-    pub validation: &'a [Row],
+    pub validation: &'a [&'a Row],
     /// Scale of the output lengths, per tier.
     pub lengths: &'a [LengthScale],
 }
 
-/// Fits all members, one after the other; `report` hears of every epoch.
-pub fn fit(
+/// Fits one network; `stream` sets its random numbers apart from those of others of the same seed,
+/// and is the `member` of every epoch that `report` hears of.
+pub fn fit_one(
     config: &NetworkConfig,
     options: &FitConfig,
     data: Data<'_>,
+    stream: usize,
     device: &Device,
     report: &mut dyn FnMut(Epoch),
-) -> Ensemble {
-    let members = (0..config.n_members).map(|member| {
-        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        rng.set_stream(member as u64);
-        Fit {
-            config,
-            options,
-            data,
-            device,
-            rng,
-        }
-        .member(&mut |epoch| report(Epoch { member, ..epoch }))
-    });
-    Ensemble {
-        members: members.collect(),
+) -> QualityNetwork {
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    rng.set_stream(stream as u64);
+    Fit {
+        config,
+        options,
+        data,
+        device,
+        rng,
     }
+    .member(&mut |epoch| {
+        report(Epoch {
+            member: stream,
+            ..epoch
+        })
+    })
 }
 
 /// One member's fit: what stays the same, and its own stream of random numbers.
@@ -188,7 +195,7 @@ impl Fit<'_> {
     /// Training loss of a batch, with dropout, `[1]`.
     fn loss(&mut self, phase: Phase, network: &QualityNetwork, chunk: &[usize]) -> Tensor<1> {
         let device = self.device.clone().autodiff();
-        let rows: Vec<&Row> = chunk.iter().map(|row| &self.data.train[*row]).collect();
+        let rows: Vec<&Row> = chunk.iter().map(|row| self.data.train[*row]).collect();
         let (mut inputs, targets) = batch(&rows, self.config, self.data.lengths, &device);
         let mut mask = |shape, rate| dropout_mask(shape, rate, &mut self.rng, &device);
         inputs.weights = inputs.weights.clone() * mask(inputs.weights.dims(), self.options.ngram_dropout);
@@ -196,6 +203,7 @@ impl Fit<'_> {
         let dropout = Dropout {
             task: mask(hidden, self.options.dropout),
             quality: mask(hidden, self.options.dropout),
+            keep_task: keep_mask(rows.len(), self.options.task_dropout, &mut self.rng, &device),
         };
         let output = network.forward(inputs, Some(dropout));
         match phase {
@@ -208,8 +216,7 @@ impl Fit<'_> {
     fn validation_score(&self, phase: Phase, network: &QualityNetwork) -> f64 {
         let (mut total, mut count) = (0.0, 0.0);
         for chunk in self.data.validation.chunks(512) {
-            let rows: Vec<&Row> = chunk.iter().collect();
-            let (inputs, targets) = batch(&rows, self.config, self.data.lengths, self.device);
+            let (inputs, targets) = batch(chunk, self.config, self.data.lengths, self.device);
             let output = network.forward(inputs, None);
             let (score, mask) = match phase {
                 Phase::Task => (task_loss(&output, &targets), targets.task_known),
@@ -239,29 +246,14 @@ impl Fit<'_> {
     }
 }
 
-/// Log of each tier's smoothed training histogram: what the network says before it has learnt.
-fn base_measure(train: &[Row], n_tiers: usize, device: &Device) -> Param<Tensor<2>> {
-    /// Pseudo-count per grid point.
-    const SMOOTHING: f64 = 0.05;
-    let mut counts = vec![[SMOOTHING; GRID_POINTS]; n_tiers];
-    for row in train {
-        for (answer, counts) in row.answers.iter().zip(&mut counts) {
-            let Some(answer) = answer else { continue };
-            // Between two grid points the mass is shared so that the mean is kept.
-            let place = answer.score * (GRID_POINTS - 1) as f64;
-            let lower = (place.floor() as usize).min(GRID_POINTS - 2);
-            counts[lower + 1] += place - lower as f64;
-            counts[lower] += 1.0 - (place - lower as f64);
-        }
-    }
-    let logs = counts.iter().flat_map(|counts| {
-        let total: f64 = counts.iter().sum();
-        counts.map(move |count| (count / total).ln() as f32)
-    });
-    Param::from_tensor(Tensor::from_data(
-        TensorData::new(logs.collect::<Vec<f32>>(), [n_tiers, GRID.len()]),
-        device,
-    ))
+/// Log of each tier's training histogram: what the network says before it has learnt.
+fn base_measure(train: &[&Row], n_tiers: usize, device: &Device) -> Param<Tensor<2>> {
+    let logs: Vec<f32> = histograms(train, n_tiers)
+        .as_flattened()
+        .iter()
+        .map(|mass| mass.ln() as f32)
+        .collect();
+    Param::from_tensor(Tensor::from_data(TensorData::new(logs, [n_tiers, GRID_POINTS]), device))
 }
 
 /// Fisher-Yates.
@@ -278,4 +270,10 @@ fn dropout_mask(shape: [usize; 2], rate: f32, rng: &mut impl Rng, device: &Devic
         .map(|_| if unit(rng) < rate { 0.0 } else { keep })
         .collect();
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// 1 where a row's guessed task is used, else 0, `[n, 1]`
+fn keep_mask(n: usize, rate: f32, rng: &mut impl Rng, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = (0..n).map(|_| if unit(rng) < rate { 0.0 } else { 1.0 }).collect();
+    Tensor::from_data(TensorData::new(values, [n, 1]), device)
 }

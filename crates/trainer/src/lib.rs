@@ -7,8 +7,11 @@ pub mod card;
 pub mod dataset;
 pub mod featurise;
 pub mod fit;
+pub mod folds;
 pub mod loss;
 pub mod prices;
+pub mod stack;
+pub mod tables;
 pub mod train;
 pub mod vocabulary;
 

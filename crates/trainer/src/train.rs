@@ -1,6 +1,7 @@
 //! Outcomes and features to a checkpoint.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use rayon::prelude::*;
@@ -9,8 +10,11 @@ use tiercast_predictor::calibration::TierCalibration;
 use tiercast_predictor::checkpoint::{Calibration, Contents, DataFile, Provenance};
 use tiercast_predictor::device::{DeviceError, DeviceKind};
 use tiercast_predictor::encoding::Encoding;
-use tiercast_predictor::network::{Ensemble, NetworkConfig};
-use tiercast_predictor::predictor::{Raw, forecast_of, raw};
+use tiercast_predictor::model::{Model, Raw};
+use tiercast_predictor::neighbours::{MOST_PROMPTS, Neighbours};
+use tiercast_predictor::network::{Ensemble, NetworkConfig, QualityNetwork};
+use tiercast_predictor::predictor::forecast_of;
+use tiercast_predictor::views::Tables;
 use tiercast_predictor::weights;
 use tiercast_records::features::Features;
 use tiercast_records::outcomes::{CostKind, Outcome, Outcomes, Prompt, Split};
@@ -20,16 +24,19 @@ use tiercast_routing::distribution::GRID;
 
 use crate::calibrate::{fit_length, fit_quality, fit_service_levels};
 use crate::dataset::{self, LengthScale, Row, length_scale};
-use crate::fit::{Data, Epoch, FitConfig, Phase, fit};
+use crate::fit::{Data, Epoch, FitConfig, Phase, fit_one};
+use crate::folds::{fold_of, group_of, task_groups};
 use crate::prices::{fit_catalog, fit_input_tokens};
+use crate::stack::{Seen, Without, fit_doubt, fit_pool, look};
+use crate::tables::{TableViews, fit_tables};
 use crate::vocabulary::fit_encoding;
 
 /// What to train.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrainOptions {
     /// Names of the tiers, in the order of the outputs.
     pub tiers: Vec<String>,
-    /// Text encoder; `fast` is the one there is.
+    /// Text encoder, by name.
     pub encoder: String,
     /// Backend.
     pub device: DeviceKind,
@@ -37,8 +44,20 @@ pub struct TrainOptions {
     pub n_members: usize,
     /// The loop's settings, the seed among them.
     pub fit: FitConfig,
+    /// Views that are switched off, of [`SWITCHES`].
+    pub off: Vec<String>,
     /// The files the outcomes were read from, for the manifest.
     pub data: Vec<DataFile>,
+}
+
+/// Views that can be switched off.
+pub const SWITCHES: [&str; 5] = ["surface", "ngrams", "embedding", "neighbours", "tasks"];
+
+impl TrainOptions {
+    /// Whether a view is switched off.
+    pub fn is_off(&self, view: &str) -> bool {
+        self.off.iter().any(|off| off == view)
+    }
 }
 
 /// Why nothing was trained.
@@ -98,19 +117,16 @@ const LEAST_TRAIN: usize = 32;
 const LEAST_VALIDATION: usize = 8;
 
 /// Trains on `train`, stops and calibrates on `validation`. `features` is parallel to
-/// `outcomes.prompts`. `report` hears of every epoch.
+/// `outcomes.prompts`. `report` hears of every epoch, from several threads.
 pub fn train(
     outcomes: &Outcomes,
     features: &[Features],
     options: &TrainOptions,
-    report: &mut dyn FnMut(Epoch),
+    report: &mut (dyn FnMut(Epoch) + Send),
 ) -> Result<Trained, TrainError> {
-    if options.encoder != "fast" {
-        return Err(TrainError::UnknownEncoder(options.encoder.clone()));
-    }
     let device = options.device.device()?;
     let models = find_models(outcomes, &options.tiers)?;
-    let prepared = prepare(outcomes, features, &models, &options.tiers)?;
+    let prepared = prepare(outcomes, features, &models, options)?;
     let config = NetworkConfig::new(
         prepared.encoding.d_dense(),
         prepared.encoding.ngram_hashes.len().max(1),
@@ -119,18 +135,35 @@ pub fn train(
     )
     .with_n_members(options.n_members);
 
-    let mut curves = Vec::new();
-    let data = Data {
-        train: &prepared.train,
-        validation: &prepared.validation,
-        lengths: &prepared.lengths,
-    };
-    let network = fit(&config, &options.fit, data, &device, &mut |epoch| {
-        curves.push(epoch);
-        report(epoch);
-    });
+    let plans = plans(outcomes, &prepared, options);
+    let (parts, curves) = fit_plans(&plans, &prepared, &config, options, &device, report);
+    let all: Vec<&Row> = prepared.train.iter().collect();
+    let tables = rounded(
+        &fit_tables(&all, &config, table_views(&prepared, options)),
+        &config,
+        &prepared,
+    );
+    let members: Vec<QualityNetwork> = parts[..options.n_members]
+        .iter()
+        .map(|part| part.network.clone())
+        .collect();
+    let neighbours = neighbours_of(&prepared, options, models.len());
 
-    let raw = raw_of(&network, &prepared.validation, &device);
+    let (known, unknown) = look_at_all(&plans, &parts, &prepared, &tables, &neighbours, options, &device);
+    let mut model = Model {
+        members: members.clone(),
+        pool: fit_pool(&known, &unknown, &neighbours),
+        tables: tables.clone(),
+        neighbours,
+        device: device.clone(),
+    };
+    model.pool.doubt = fit_doubt(&model, &known, &prepared.validation);
+
+    let raw: Vec<Raw> = prepared
+        .validation
+        .par_iter()
+        .map(|row| model.raw(&row.encoded))
+        .collect();
     let tiers: Vec<TierCalibration> = (0..models.len())
         .map(|tier| calibrate_tier(&prepared, features, &raw, tier))
         .collect();
@@ -139,9 +172,12 @@ pub fn train(
     let validation = validation_figures(&curves, &forecasts, &prepared.validation);
     let provenance = provenance(outcomes, &models, &prepared, options, validation);
     let contents = Contents {
-        weights: weights::to_bytes(&network).map_err(TrainError::Weights)?,
+        weights: weights::to_bytes(&Ensemble { members }).map_err(TrainError::Weights)?,
         network: config,
         encoding: prepared.encoding,
+        tables,
+        neighbours: model.neighbours,
+        pool: model.pool,
         catalog: prepared.catalog,
         calibration: Calibration {
             grid: GRID.to_vec(),
@@ -151,6 +187,167 @@ pub fn train(
         provenance,
     };
     Ok(Trained { contents, curves })
+}
+
+/// Rows that one fit sees, and those it does not.
+struct Plan<'a> {
+    train: Vec<&'a Row>,
+    validation: Vec<&'a Row>,
+    /// Positions in the training rows that are left out.
+    out: Vec<usize>,
+    /// Whether each training row, by position, is in `train`.
+    admitted: Vec<bool>,
+}
+
+/// What a fit gave.
+struct Part {
+    network: QualityNetwork,
+    tables: Tables,
+}
+
+/// First one plan per member, each without its fold; then one per group of tasks, each without
+/// those tasks. With one member there is nothing to leave out at random.
+fn plans<'a>(outcomes: &Outcomes, prepared: &'a Prepared, options: &TrainOptions) -> Vec<Plan<'a>> {
+    let prompt = |row: &Row| &outcomes.prompts[row.prompt];
+    let all_validation: Vec<&Row> = prepared.validation.iter().collect();
+    let plan = |is_out: &dyn Fn(&Row) -> bool, validation: Vec<&'a Row>| {
+        let admitted: Vec<bool> = prepared.train.iter().map(|row| !is_out(row)).collect();
+        let rows = prepared.train.iter().zip(&admitted);
+        Plan {
+            train: rows.filter(|(_, admitted)| **admitted).map(|(row, _)| row).collect(),
+            validation,
+            out: (0..admitted.len()).filter(|row| !admitted[*row]).collect(),
+            admitted,
+        }
+    };
+    let n = options.n_members;
+    let mut plans: Vec<Plan<'a>> = (0..n)
+        .map(|fold| plan(&|row| n > 1 && fold_of(prompt(row), n) == fold, all_validation.clone()))
+        .collect();
+    let groups = if n > 1 && !options.is_off("neighbours") {
+        task_groups(&prepared.train.iter().map(prompt).collect::<Vec<&Prompt>>())
+    } else {
+        BTreeMap::new()
+    };
+    for group in 0..groups.values().max().map_or(0, |last| last + 1) {
+        let is_out = |row: &Row| group_of(prompt(row), &groups) == Some(group);
+        // What is learnt has to stop being better on the tasks that are out.
+        let stop: Vec<&Row> = all_validation.iter().copied().filter(|row| is_out(row)).collect();
+        let stop = if stop.len() < LEAST_VALIDATION {
+            all_validation.clone()
+        } else {
+            stop
+        };
+        plans.push(plan(&is_out, stop));
+    }
+    plans.into_iter().filter(|plan| !plan.train.is_empty()).collect()
+}
+
+fn fit_plans(
+    plans: &[Plan<'_>],
+    prepared: &Prepared,
+    config: &NetworkConfig,
+    options: &TrainOptions,
+    device: &Device,
+    report: &mut (dyn FnMut(Epoch) + Send),
+) -> (Vec<Part>, Vec<Epoch>) {
+    let report = Mutex::new(report);
+    let fit = |(stream, plan): (usize, &Plan<'_>)| {
+        let data = Data {
+            train: &plan.train,
+            validation: &plan.validation,
+            lengths: &prepared.lengths,
+        };
+        let mut curve = Vec::new();
+        let network = fit_one(config, &options.fit, data, stream, device, &mut |epoch| {
+            curve.push(epoch);
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            report(epoch);
+        });
+        let tables = fit_tables(&plan.train, config, table_views(prepared, options));
+        (Part { network, tables }, curve)
+    };
+    let (parts, curves): (Vec<Part>, Vec<Vec<Epoch>>) = plans.par_iter().enumerate().map(fit).unzip();
+    (parts, curves.concat())
+}
+
+fn table_views(prepared: &Prepared, options: &TrainOptions) -> TableViews {
+    TableViews {
+        ngrams: !prepared.encoding.ngram_hashes.is_empty(),
+        n_signals: if options.is_off("surface") {
+            0
+        } else {
+            prepared.encoding.surface_mean.len()
+        },
+    }
+}
+
+/// The tables as a checkpoint will give them back.
+fn rounded(tables: &Tables, config: &NetworkConfig, prepared: &Prepared) -> Tables {
+    weights::tables_from_bytes(weights::tables_to_bytes(tables), config, &prepared.encoding)
+        .expect("tables of these sizes were just written")
+}
+
+/// Every training prompt; of very many, an even choice.
+fn neighbours_of(prepared: &Prepared, options: &TrainOptions, n_tiers: usize) -> Neighbours {
+    let mut neighbours = Neighbours::new(prepared.encoding.d_key(), n_tiers);
+    if options.is_off("neighbours") || prepared.encoding.d_key() == 0 {
+        return neighbours;
+    }
+    for row in kept(&prepared.train) {
+        let row = &prepared.train[row];
+        neighbours.push(
+            &row.encoded.key,
+            row.answers.iter().map(|answer| answer.map(|answer| answer.score)),
+        );
+    }
+    neighbours
+}
+
+/// Positions of the training rows that are kept as neighbours.
+fn kept(train: &[Row]) -> impl Iterator<Item = usize> {
+    let n = train.len().min(MOST_PROMPTS);
+    let of = train.len();
+    (0..n).map(move |at| at * of / n)
+}
+
+/// Every training row, seen by the parts that were fitted without it: (left out at random, left out
+/// with its task). With one member the validation rows stand in for the former.
+fn look_at_all<'a>(
+    plans: &[Plan<'a>],
+    parts: &'a [Part],
+    prepared: &'a Prepared,
+    tables: &'a Tables,
+    neighbours: &Neighbours,
+    options: &TrainOptions,
+    device: &Device,
+) -> (Vec<Seen<'a>>, Vec<Seen<'a>>) {
+    if options.n_members == 1 {
+        let without = Without {
+            network: &parts[0].network,
+            tables,
+        };
+        let rows: Vec<&Row> = prepared.validation.iter().collect();
+        return (look(&without, neighbours, &rows, |_| true, device), Vec::new());
+    }
+    let kept: Vec<usize> = kept(&prepared.train).collect();
+    let seen_by = |(plan, part): (&Plan<'a>, &'a Part)| {
+        let without = Without {
+            network: &part.network,
+            tables: &part.tables,
+        };
+        let rows: Vec<&Row> = plan.out.iter().map(|row| &prepared.train[*row]).collect();
+        look(
+            &without,
+            neighbours,
+            &rows,
+            |position| plan.admitted[kept[position]],
+            device,
+        )
+    };
+    let mut all = plans.iter().zip(parts).map(seen_by);
+    let known = all.by_ref().take(options.n_members).flatten().collect();
+    (known, all.flatten().collect())
 }
 
 struct Prepared {
@@ -185,12 +382,12 @@ fn prepare(
     outcomes: &Outcomes,
     features: &[Features],
     models: &[usize],
-    names: &[String],
+    options: &TrainOptions,
 ) -> Result<Prepared, TrainError> {
     let is_train =
         |outcome: &&Outcome| outcomes.prompts[outcome.prompt].split == Split::Train && models.contains(&outcome.model);
     let train_outcomes: Vec<&Outcome> = outcomes.outcomes.iter().filter(is_train).collect();
-    for (model, name) in models.iter().zip(names) {
+    for (model, name) in models.iter().zip(&options.tiers) {
         if !train_outcomes.iter().any(|outcome| outcome.model == *model) {
             return Err(TrainError::NoRows(name.clone()));
         }
@@ -205,13 +402,13 @@ fn prepare(
             .iter()
             .map(|prompt| &features[*prompt])
             .collect::<Vec<&Features>>(),
+        options,
     );
-    let tasks = dataset::tasks(
-        &prompts
-            .iter()
-            .map(|prompt| &outcomes.prompts[*prompt])
-            .collect::<Vec<&Prompt>>(),
-    );
+    let tasks = if options.is_off("tasks") {
+        Vec::new()
+    } else {
+        tasks_of(outcomes, &prompts)
+    };
     let rows = |split| dataset::rows(outcomes, features, models, split, &encoding, &tasks);
     let (train, validation) = (rows(Split::Train), rows(Split::Validation));
     for (split, found, least) in [
@@ -233,10 +430,9 @@ fn prepare(
     })
 }
 
-fn raw_of(network: &Ensemble, rows: &[Row], device: &Device) -> Vec<Raw> {
-    rows.par_iter()
-        .map(|row| raw(&network.members, &row.encoded, device))
-        .collect()
+fn tasks_of(outcomes: &Outcomes, prompts: &[usize]) -> Vec<String> {
+    let prompts: Vec<&Prompt> = prompts.iter().map(|prompt| &outcomes.prompts[*prompt]).collect();
+    dataset::tasks(&prompts)
 }
 
 fn calibrate_tier(prepared: &Prepared, features: &[Features], validation: &[Raw], tier: usize) -> TierCalibration {

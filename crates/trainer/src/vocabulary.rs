@@ -9,6 +9,8 @@ use tiercast_predictor::features::FEATURE_VERSION;
 use tiercast_predictor::surface::NAMES;
 use tiercast_records::features::Features;
 
+use crate::train::TrainOptions;
+
 /// An n-gram has to stand in this many training prompts to be known.
 const LEAST_PROMPTS: u32 = 4;
 
@@ -18,15 +20,26 @@ const MOST_NGRAMS: usize = 1 << 14;
 /// A signal whose standard deviation is smaller is constant.
 const LEAST_SPREAD: f64 = 1e-6;
 
-/// Fits on the features of the training prompts alone.
-pub fn fit_encoding(train: &[&Features]) -> Encoding {
-    let (surface_mean, surface_scale) = (0..NAMES.len()).map(|signal| scaling(train, signal)).unzip();
-    let (ngram_hashes, ngram_idf) = fit_ngrams(train).into_iter().unzip();
+/// Fits on the features of the training prompts alone. A view that is off has no inputs: its signals
+/// get scale 0, its embedding no length, its vocabulary no words.
+pub fn fit_encoding(train: &[&Features], options: &TrainOptions) -> Encoding {
+    let (surface_mean, mut surface_scale): (Vec<f32>, Vec<f32>) =
+        (0..NAMES.len()).map(|signal| scaling(train, signal)).unzip();
+    if options.is_off("surface") {
+        surface_scale.fill(0.0);
+    }
+    let known = if options.is_off("ngrams") {
+        Vec::new()
+    } else {
+        fit_ngrams(train)
+    };
+    let (ngram_hashes, ngram_idf) = known.into_iter().unzip();
     Encoding {
         feature_version: FEATURE_VERSION,
         surface_mean,
         surface_scale,
-        embedding_dim: EMBEDDING_DIM,
+        embedding_dim: if options.is_off("embedding") { 0 } else { EMBEDDING_DIM },
+        dense_dim: train.first().map_or(0, |features| features.dense.len()),
         ngram_hashes,
         ngram_idf,
     }
@@ -90,7 +103,8 @@ mod tests {
         let rows: Vec<Features> = (0..8)
             .map(|row| features(row as f32, if row < 4 { 7 } else { row }))
             .collect();
-        let encoding = fit_encoding(&rows.iter().collect::<Vec<_>>());
+        let rows: Vec<&Features> = rows.iter().collect();
+        let encoding = fit_encoding(&rows, &TrainOptions::default());
         assert_eq!(encoding.surface_mean[0], 3.5);
         assert!((encoding.surface_scale[0] - 1.0 / 5.25_f32.sqrt()).abs() < 1e-6);
         assert_eq!(encoding.surface_scale[1], 0.0, "a constant signal is switched off");

@@ -12,12 +12,13 @@ use crate::error::{Fault, Problem, RecordsError};
 use crate::manifest;
 use crate::table::{batches, cast_column, open};
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "prompt_id",
     "ask_tokens",
     "context_tokens",
     "surface",
     "embedding",
+    "dense",
     "word_hash",
     "word_count",
     "char_hash",
@@ -107,6 +108,8 @@ struct Columns {
     context_tokens: Vec<u32>,
     surface: Lists<Float32Type>,
     embedding: Lists<Int8Type>,
+    /// Absent in files made without the dense encoder.
+    dense: Option<Lists<Int8Type>>,
     word_hash: Lists<UInt32Type>,
     word_count: Lists<UInt16Type>,
     char_hash: Lists<UInt32Type>,
@@ -127,6 +130,10 @@ impl Columns {
             context_tokens: numbers(batch, "context_tokens")?,
             surface: Lists::of(batch, "surface")?,
             embedding: Lists::of(batch, "embedding")?,
+            dense: match batch.column_by_name("dense") {
+                Some(_) => Some(Lists::of(batch, "dense")?),
+                None => None,
+            },
             word_hash: Lists::of(batch, "word_hash")?,
             word_count: Lists::of(batch, "word_count")?,
             char_hash: Lists::of(batch, "char_hash")?,
@@ -140,6 +147,7 @@ impl Columns {
             context_tokens: self.context_tokens[i],
             surface: self.surface.row(i).to_vec(),
             embedding: self.embedding.row(i).to_vec(),
+            dense: self.dense.as_ref().map_or_else(Vec::new, |dense| dense.row(i).to_vec()),
             word_ngrams: pairs(self.word_hash.row(i), self.word_count.row(i)),
             char_ngrams: pairs(self.char_hash.row(i), self.char_count.row(i)),
         };

@@ -9,6 +9,7 @@ fn features(seed: u32) -> Features {
         context_tokens: 2 * seed,
         surface: vec![seed as f32 / 3.0, -1.0],
         embedding: vec![-128, 127, seed as i8],
+        dense: Vec::new(),
         word_ngrams: (0..seed % 4).map(|i| (u32::MAX - i * seed, 7)).collect(),
         char_ngrams: vec![(9, u16::MAX), (3, 1)],
     }
@@ -34,6 +35,18 @@ fn rows_come_back_with_their_version_and_order_of_ngrams() {
     let file = read(&path).unwrap();
     assert_eq!(file.version, 7);
     assert_eq!(file.rows, rows.into_iter().collect());
+}
+
+#[test]
+fn a_transformer_embedding_comes_back() {
+    let (_folder, path) = in_folder();
+    let mut rows = rows(10);
+    rows.iter_mut()
+        .for_each(|(_, features)| features.dense = vec![1, -128, 127, 0]);
+    write(&path, 7, &rows).unwrap();
+    assert_eq!(read(&path).unwrap().rows, rows.clone().into_iter().collect());
+    rows[3].1.dense.clear();
+    assert!(write(&path, 7, &rows).unwrap_err().to_string().contains("dense"));
 }
 
 #[test]

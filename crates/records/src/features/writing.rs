@@ -25,9 +25,12 @@ const ZSTD_LEVEL: i32 = 15;
 /// one width and ids differ; messages count rows as given.
 pub fn write(path: &Path, version: u32, rows: &[(String, Features)]) -> Result<(), RecordsError> {
     let sorted = sorted(path, rows)?;
-    let schema = batch(&[]).map_err(RecordsError::io(path, "written"))?.schema();
+    let with_dense = rows.iter().any(|(_, features)| !features.dense.is_empty());
+    let schema = batch(&[], with_dense)
+        .map_err(RecordsError::io(path, "written"))?
+        .schema();
     let notes = vec![KeyValue::new(VERSION_KEY.to_owned(), version.to_string())];
-    let chunks = sorted.chunks(CHUNK_ROWS).map(batch);
+    let chunks = sorted.chunks(CHUNK_ROWS).map(|rows| batch(rows, with_dense));
     write_atomically(path, |file| {
         write_batches(file, schema, properties(ZSTD_LEVEL, notes), chunks)
     })
@@ -61,13 +64,14 @@ pub(super) fn check_widths(first: &Features, row: &Features) -> Result<(), Fault
         }
     };
     check("surface", first.surface.len(), row.surface.len())?;
-    check("embedding", first.embedding.len(), row.embedding.len())
+    check("embedding", first.embedding.len(), row.embedding.len())?;
+    check("dense", first.dense.len(), row.dense.len())
 }
 
-fn batch(rows: &[&Row]) -> io::Result<RecordBatch> {
+fn batch(rows: &[&Row], with_dense: bool) -> io::Result<RecordBatch> {
     let ids = rows.iter().map(|(id, _)| id.as_str());
     let features = || rows.iter().map(|(_, features)| features);
-    let columns: [(&str, ArrayRef); 9] = [
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("prompt_id", Arc::new(StringArray::from_iter_values(ids))),
         (
             "ask_tokens",
@@ -78,12 +82,16 @@ fn batch(rows: &[&Row]) -> io::Result<RecordBatch> {
             Arc::new(UInt32Array::from_iter_values(features().map(|row| row.context_tokens))),
         ),
         ("surface", surface(features())),
-        ("embedding", embedding(features())),
+        ("embedding", embedding(features().map(|row| &row.embedding))),
         ("word_hash", hashes(features().map(|row| &row.word_ngrams))),
         ("word_count", counts(features().map(|row| &row.word_ngrams))),
         ("char_hash", hashes(features().map(|row| &row.char_ngrams))),
         ("char_count", counts(features().map(|row| &row.char_ngrams))),
     ];
+    if with_dense {
+        let dense = embedding(features().map(|row| &row.dense));
+        columns.insert(5, ("dense", dense));
+    }
     RecordBatch::try_from_iter(columns).map_err(io::Error::other)
 }
 
@@ -93,9 +101,9 @@ fn surface<'a>(rows: impl Iterator<Item = &'a Features>) -> ArrayRef {
     Arc::new(list.finish())
 }
 
-fn embedding<'a>(rows: impl Iterator<Item = &'a Features>) -> ArrayRef {
+fn embedding<'a>(rows: impl Iterator<Item = &'a Vec<i8>>) -> ArrayRef {
     let mut list = ListBuilder::new(Int8Builder::new());
-    rows.for_each(|row| list.append_value(row.embedding.iter().copied().map(Some)));
+    rows.for_each(|row| list.append_value(row.iter().copied().map(Some)));
     Arc::new(list.finish())
 }
 

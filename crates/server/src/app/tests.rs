@@ -8,6 +8,7 @@ use tiercast_predictor::checkpoint::ServiceLevels;
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
 use tiercast_routing::decide::Forecast;
 use tiercast_routing::distribution::QualityDistribution;
+use tiercast_routing::evidence::{Assessment, Evidence};
 use tower::ServiceExt;
 
 use super::*;
@@ -36,6 +37,19 @@ fn catalog() -> Catalog {
             .to_vec(),
     )
     .unwrap()
+}
+
+fn assessment(sufficient: bool) -> Assessment {
+    let evidence = Evidence {
+        similarity: 0.8,
+        spread: 0.01,
+        doubt: 0.4,
+        sufficient,
+    };
+    Assessment {
+        forecasts: forecasts(),
+        evidence,
+    }
 }
 
 fn forecasts() -> Vec<Forecast> {
@@ -68,7 +82,7 @@ fn forecaster() -> (Forecaster, Gate) {
             }
             _ => {}
         }
-        forecasts()
+        assessment(!request.ask.trim().is_empty())
     };
     (Box::new(forecaster), Gate { begun, go_on })
 }
@@ -545,7 +559,7 @@ async fn ready_once_a_forecast_has_come_back() {
     let (go_on, wait) = channel::<()>();
     let slow: Forecaster = Box::new(move |_| {
         wait.recv().unwrap();
-        forecasts()
+        assessment(true)
     });
     let state = State::new(deployment, settings, vec![slow]).unwrap();
     assert_eq!(

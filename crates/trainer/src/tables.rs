@@ -1,0 +1,104 @@
+//! Fits the views that are not networks: histograms per tier and task, linear models.
+
+use tiercast_predictor::network::NetworkConfig;
+use tiercast_predictor::views::{Linear, Pmf, Tables, add_outcome};
+use tiercast_routing::distribution::GRID_POINTS;
+use tiercast_statistics::ridge::Ridge;
+
+use crate::dataset::Row;
+
+/// Pseudo-count per grid point.
+const SMOOTHING: f64 = 0.05;
+/// Rows of the tier's overall histogram that are added to that of each task.
+const TASK_PRIOR_ROWS: f64 = 10.0;
+/// Penalty on the weights of n-grams, whose rows have unit length.
+const NGRAMS_L2: f64 = 4.0;
+/// Penalty on the weights of surface signals (unit variance), per training row.
+const SURFACE_L2_PER_ROW: f64 = 0.05;
+
+/// Which views are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableViews {
+    /// Linear model of the n-grams.
+    pub ngrams: bool,
+    /// Linear model of so many surface signals; 0 for none.
+    pub n_signals: usize,
+}
+
+/// Fits all tables on these rows.
+pub fn fit_tables(rows: &[&Row], config: &NetworkConfig, on: TableViews) -> Tables {
+    let base = histograms(rows, config.n_tiers);
+    let targets: Vec<Option<f64>> = rows
+        .iter()
+        .flat_map(|row| row.answers.iter().map(|answer| answer.map(|answer| answer.score)))
+        .collect();
+    let fit = |columns: &[Vec<(u32, f32)>], n_columns: usize, l2: f64| {
+        let columns: Vec<&[(u32, f32)]> = columns.iter().map(Vec::as_slice).collect();
+        let Ridge { weights, intercept } = Ridge::fit(&columns, &targets, config.n_tiers, n_columns, l2);
+        Linear { weights, intercept }
+    };
+    let ngrams = || {
+        let columns: Vec<Vec<(u32, f32)>> = rows
+            .iter()
+            .map(|row| {
+                row.encoded
+                    .ngrams
+                    .iter()
+                    .copied()
+                    .zip(row.encoded.weights.iter().copied())
+                    .collect()
+            })
+            .collect();
+        fit(&columns, config.n_ngrams, NGRAMS_L2)
+    };
+    let surface = || {
+        let columns: Vec<Vec<(u32, f32)>> = rows
+            .iter()
+            .map(|row| (0..).zip(row.encoded.dense[..on.n_signals].iter().copied()).collect())
+            .collect();
+        fit(&columns, on.n_signals, SURFACE_L2_PER_ROW * rows.len() as f64)
+    };
+    Tables {
+        tasks: tasks(rows, config, &base),
+        ngrams: on.ngrams.then(ngrams),
+        surface: (on.n_signals > 0).then(surface),
+        base,
+    }
+}
+
+/// Each tier's smoothed histogram.
+pub fn histograms(rows: &[&Row], n_tiers: usize) -> Vec<Pmf> {
+    let mut counts = vec![[SMOOTHING; GRID_POINTS]; n_tiers];
+    for row in rows {
+        add_answers(&mut counts, row);
+    }
+    counts.into_iter().map(normalised).collect()
+}
+
+fn tasks(rows: &[&Row], config: &NetworkConfig, base: &[Pmf]) -> Vec<Vec<Pmf>> {
+    if config.n_tasks < 2 {
+        return Vec::new();
+    }
+    let prior: Vec<Pmf> = base.iter().map(|pmf| pmf.map(|mass| mass * TASK_PRIOR_ROWS)).collect();
+    let mut counts = vec![prior; config.n_tasks];
+    for row in rows {
+        if let Some(task) = row.task {
+            add_answers(&mut counts[task], row);
+        }
+    }
+    let of_task = |tiers: Vec<Pmf>| tiers.into_iter().map(normalised).collect();
+    counts.into_iter().map(of_task).collect()
+}
+
+fn add_answers(counts: &mut [Pmf], row: &Row) {
+    for (answer, counts) in row.answers.iter().zip(counts) {
+        if let Some(answer) = answer {
+            add_outcome(counts, answer.score, 1.0);
+        }
+    }
+}
+
+fn normalised(counts: Pmf) -> Pmf {
+    let total: f64 = counts.iter().sum();
+    counts.map(|count| count / total)
+}
