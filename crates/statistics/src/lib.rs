@@ -9,4 +9,5 @@ pub mod certify;
 pub mod curve;
 pub mod logistic;
 pub mod score;
+pub mod selective;
 pub mod summary;
