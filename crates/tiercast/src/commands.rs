@@ -217,6 +217,7 @@ pub(crate) fn evaluate_checkpoint(arguments: &EvaluateArguments) -> anyhow::Resu
         outcomes: &rows.outcomes,
         features: &rows.features,
         forecasts: &forecasts,
+        evidence: None,
         split: arguments.split,
         seed: arguments.seed,
         n_bootstrap: arguments.replicates as usize,
