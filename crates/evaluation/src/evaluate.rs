@@ -287,6 +287,10 @@ fn notes(study: &Study<'_>, methods: &[Method], mut notes: Vec<String>) -> Vec<S
             partial.join(", ")
         ),
     );
+    add(
+        study.inputs.evidence.is_none(),
+        "The caller gave no evidence: the order by doubt and the gate are absent.".to_owned(),
+    );
     add(study.validation.is_empty(), "There are no validation rows: the best single tier is that of the evaluated rows, settings of baselines are defaults, and validated and certified points are absent.".to_owned());
     add(
         study.inputs.split == Split::Train,

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::axis::{Axis, path};
 use super::curve::px;
+use super::forecasts::verdict;
 use super::number::{count, fixed, percent};
 use super::results::tiercast;
 use crate::report::{PredictionQuality, ReliabilityBin, Report};
@@ -36,8 +37,23 @@ pub(super) fn reliability(quality: &PredictionQuality, target: f64) -> Markup {
                     }
                 }
             }
-            figcaption { strong { (quality.name) } br; "ECE " (fixed(quality.ece_mass, 3)) ", floor " (fixed(quality.ece_mass_floor, 3)) }
+            figcaption {
+                strong { (quality.name) } ", " (verdict(quality.verdict)) br;
+                "ECE " (fixed(quality.ece_mass, 3)) ", floor " (fixed(quality.ece_mass_floor, 3)) br;
+                (bin_sizes(quality))
+            }
         }
+    }
+}
+
+/// How many forecasts stand behind a dot.
+fn bin_sizes(quality: &PredictionQuality) -> String {
+    let sizes = || quality.reliability.iter().map(|bin| bin.n);
+    let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+    if least == most {
+        format!("{} per dot", count(most))
+    } else {
+        format!("{} to {} per dot", count(least), count(most))
     }
 }
 
@@ -53,6 +69,9 @@ pub(super) fn pit(quality: &PredictionQuality) -> Markup {
     let bottom = SIDE - LOW;
     let bar = |(i, share): (usize, &f64)| Some((x_axis.at(i as f64 * flat)?, y_axis.at(*share)?));
     let ideal = y_axis.at(flat).unwrap_or(bottom);
+    // What the share of a calibrated forecast stays within, 95 times of 100.
+    let noise = 1.96 * (flat * (1.0 - flat) / quality.n.max(1) as f64).sqrt();
+    let bounds = y_axis.at(flat - noise).zip(y_axis.at(flat + noise));
     let labels = [0.0, top / 2.0, top].map(|share| fixed(share, 2));
     html! {
         figure.small {
@@ -62,9 +81,15 @@ pub(super) fn pit(quality: &PredictionQuality) -> Markup {
                 @for (x, y) in quality.pit.iter().enumerate().filter_map(bar) {
                     rect.bin x=(px(x + 1.0)) width=(px((HIGH - LOW) * flat - 2.0)) y=(px(y)) height=(px((bottom - y).max(0.0))) {}
                 }
+                @if let Some((low, high)) = bounds {
+                    rect.noise x=(LOW) width=(HIGH - LOW) y=(px(high)) height=(px((low - high).max(0.0))) {}
+                }
                 path.ideal d=(path(&[(LOW, ideal), (HIGH, ideal)])) {}
             }
-            figcaption { strong { (quality.name) } }
+            figcaption {
+                strong { (quality.name) } br;
+                (percent(quality.coverage80_randomised)) " in the central 80 %"
+            }
         }
     }
 }
