@@ -135,15 +135,19 @@ fn quality_of(name: &str, pairs: &Pairs, seed: u64) -> PredictionQuality {
         coverage80_randomised: pit[1..PIT_BINS - 1].iter().sum(),
         width80,
         pit,
-        reliability: reliability(&p, &y, Binning::EqualMass)
-            .into_iter()
-            .map(|bin| ReliabilityBin {
-                n: bin.n,
-                predicted: bin.predicted,
-                observed: bin.observed,
-            })
-            .collect(),
+        reliability: bins(&p, &y),
     }
+}
+
+/// Predicted against observed share of events, bins of equal mass.
+pub(crate) fn bins(predicted: &[f64], observed: &[f64]) -> Vec<ReliabilityBin> {
+    let bins = reliability(predicted, observed, Binning::EqualMass).into_iter();
+    bins.map(|bin| ReliabilityBin {
+        n: bin.n,
+        predicted: bin.predicted,
+        observed: bin.observed,
+    })
+    .collect()
 }
 
 pub(crate) fn mean_crps(forecasts: &[QualityDistribution], observed: &[f64]) -> f64 {

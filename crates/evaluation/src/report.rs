@@ -503,6 +503,8 @@ pub struct RoutedCalibration {
     pub ece_mass_floor: f64,
     /// Whether the error is within its floor.
     pub verdict: Verdict,
+    /// Reliability of P(quality >= target) on them, 15 bins of equal mass; empty bins are absent.
+    pub reliability: Vec<ReliabilityBin>,
 }
 
 /// Calibration on one domain, all tiers together and apart.

@@ -5,7 +5,7 @@ use tiercast_statistics::calibration::{Binning, ece, ece_floor};
 use tiercast_statistics::score::brier;
 use tiercast_statistics::summary::mean;
 
-use crate::prediction::{Pairs, mean_crps, pairs};
+use crate::prediction::{Pairs, bins, mean_crps, pairs};
 use crate::report::{DomainCalibration, Estimate, RoutedCalibration, Verdict};
 use crate::study::Study;
 
@@ -49,6 +49,7 @@ pub(crate) fn routed(study: &Study<'_>, forecasts: &[Vec<Forecast>], choices: &[
             ece_mass: event.ece,
             ece_mass_floor: event.floor,
             verdict: event.verdict(),
+            reliability: bins(&pairs.event_predicted(), &pairs.event_observed()),
         }
     };
     (0..study.n_tiers)

@@ -124,6 +124,7 @@ pub(super) fn report() -> Report {
                 ece_mass: 0.03,
                 ece_mass_floor: 0.022,
                 verdict: Verdict::Calibrated,
+                reliability: prediction("frontier", 700, 0.6).reliability,
             }],
             domains: [
                 ("code", 2060, 0.062, Verdict::TooHigh),

@@ -145,6 +145,7 @@ fn predictions(report: &Report) -> Markup {
             div.multiples { @for quality in qualities() { (small::pit(quality)) } }
             h3 { "Where it is used" }
             p { "Calibration on the very requests that auto sent to a tier." }
+            div.multiples { @for routed in &prediction.routed { (small::routed_reliability(routed, prediction.target)) } }
             (explained(&forecasts::routed(report)))
             h3 { "Per domain" }
             p { "A forecast can be right on average and wrong on every subject. The network is never told the domain." }
