@@ -15,6 +15,7 @@ use crate::report::{
     DataSummary, Difference, DomainRow, Estimate, MethodKind, MethodReport, Point, Report, SCHEMA_VERSION, SliceMethod,
     SliceReport, TierSummary,
 };
+use crate::selective::selective_report;
 use crate::study::{EvaluationError, Inputs, Study};
 use crate::two_tier::{certify, two_tier};
 
@@ -36,6 +37,11 @@ pub fn evaluate(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Report, 
     measure_pareto_distances(&study, &mut reports);
     progress("measuring predictions");
     let prediction = prediction_report(&study, &methods);
+    let (forecasts, auto) = (
+        methods[0].forecasts.as_deref().unwrap_or_default(),
+        &methods[0].operating[0].1.choices,
+    );
+    let selective = selective_report(&study, forecasts, auto);
     let (slices, slice_differences) = slices(&study, &methods);
     let mut differences = differences(&study, &reports, &replicated);
     differences.extend(slice_differences);
@@ -49,6 +55,7 @@ pub fn evaluate(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Report, 
         slices,
         domains: domain_rows(&study, &methods),
         prediction,
+        selective,
         cost_head: cost_head(&study),
         certified: certify(&study),
         notes: notes(&study, &methods, baseline_notes),
@@ -279,6 +286,10 @@ fn notes(study: &Study<'_>, methods: &[Method], mut notes: Vec<String>) -> Vec<S
             "Recorded costs are partial, hence too low, for: {}.",
             partial.join(", ")
         ),
+    );
+    add(
+        study.inputs.evidence.is_none(),
+        "The caller gave no evidence: the order by doubt and the gate are absent.".to_owned(),
     );
     add(study.validation.is_empty(), "There are no validation rows: the best single tier is that of the evaluated rows, settings of baselines are defaults, and validated and certified points are absent.".to_owned());
     add(

@@ -11,6 +11,8 @@ mod operating;
 mod prediction;
 pub mod render;
 pub mod report;
+mod selective;
 pub mod study;
+mod subset;
 mod sweep;
 mod two_tier;

@@ -11,37 +11,36 @@ use tiercast_statistics::summary::{mean, quantile, variance};
 
 use crate::interval::ratio;
 use crate::method::Method;
-use crate::report::{
-    CostHeadRow, MethodCalibration, PredictionQuality, PredictionReport, ReliabilityBin, RoutedCalibration,
-};
+use crate::report::{CostHeadRow, MethodCalibration, PredictionQuality, PredictionReport, ReliabilityBin, Verdict};
 use crate::study::Study;
+use crate::subset::{domains, routed};
 
 /// Target of the calibration events.
-const TARGET: f64 = 0.5;
+pub(crate) const TARGET: f64 = 0.5;
 const PIT_BINS: usize = 10;
 
 /// Forecasts beside what came of them.
 #[derive(Default)]
-struct Pairs {
-    forecasts: Vec<QualityDistribution>,
-    observed: Vec<f64>,
+pub(crate) struct Pairs {
+    pub(crate) forecasts: Vec<QualityDistribution>,
+    pub(crate) observed: Vec<f64>,
     /// Histogram of the tier's training outcomes, per pair; empty without training rows.
     histograms: Vec<QualityDistribution>,
 }
 
 impl Pairs {
-    fn means(&self) -> Vec<f64> {
+    pub(crate) fn means(&self) -> Vec<f64> {
         self.forecasts.iter().map(QualityDistribution::mean).collect()
     }
 
-    fn event_predicted(&self) -> Vec<f64> {
+    pub(crate) fn event_predicted(&self) -> Vec<f64> {
         self.forecasts
             .iter()
             .map(|forecast| forecast.at_least(TARGET))
             .collect()
     }
 
-    fn event_observed(&self) -> Vec<f64> {
+    pub(crate) fn event_observed(&self) -> Vec<f64> {
         self.observed
             .iter()
             .map(|y| f64::from(u8::from(*y >= TARGET)))
@@ -50,7 +49,11 @@ impl Pairs {
 }
 
 /// Pairs of the given (item, tier) cells.
-fn pairs(study: &Study<'_>, forecasts: &[Vec<Forecast>], cells: impl Iterator<Item = (usize, usize)>) -> Pairs {
+pub(crate) fn pairs(
+    study: &Study<'_>,
+    forecasts: &[Vec<Forecast>],
+    cells: impl Iterator<Item = (usize, usize)>,
+) -> Pairs {
     let histograms: Vec<QualityDistribution> = (0..study.n_tiers).filter_map(|tier| histogram(study, tier)).collect();
     let mut pairs = Pairs::default();
     for (item, tier) in cells {
@@ -85,7 +88,7 @@ fn histogram(study: &Study<'_>, tier: usize) -> Option<QualityDistribution> {
 
 /// All of the section: `methods` starts with tiercast.
 pub(crate) fn prediction_report(study: &Study<'_>, methods: &[Method]) -> PredictionReport {
-    let forecasts: &[Vec<Forecast>] = methods.first().and_then(|m| m.forecasts.as_deref()).unwrap_or_default();
+    let forecasts = methods[0].forecasts.as_deref().unwrap_or_default();
     let of_tier = |tier: usize| pairs(study, forecasts, all_cells(study).filter(|cell| cell.1 == tier));
     let seed = study.inputs.seed;
     PredictionReport {
@@ -98,7 +101,8 @@ pub(crate) fn prediction_report(study: &Study<'_>, methods: &[Method]) -> Predic
             .iter()
             .filter_map(|method| calibration_of(study, method))
             .collect(),
-        routed: routed(study, forecasts, &methods[0]),
+        routed: routed(study, forecasts, &methods[0].operating[0].1.choices),
+        domains: domains(study, forecasts),
     }
 }
 
@@ -110,6 +114,8 @@ fn quality_of(name: &str, pairs: &Pairs, seed: u64) -> PredictionQuality {
         .map(|f| (f.quantile(0.1), f.quantile(0.9)))
         .collect();
     let (coverage80, width80) = coverage(&intervals, &pairs.observed);
+    let (ece_mass, ece_mass_floor) = (ece(&p, &y, Binning::EqualMass), ece_floor(&p, Binning::EqualMass, seed));
+    let pit = pit(pairs, seed);
     PredictionQuality {
         name: name.to_owned(),
         n: pairs.observed.len(),
@@ -120,24 +126,31 @@ fn quality_of(name: &str, pairs: &Pairs, seed: u64) -> PredictionQuality {
         crps: mean_crps(&pairs.forecasts, &pairs.observed),
         crps_train_histogram: (!pairs.histograms.is_empty()).then(|| mean_crps(&pairs.histograms, &pairs.observed)),
         ece_width: ece(&p, &y, Binning::EqualWidth),
-        ece_mass: ece(&p, &y, Binning::EqualMass),
+        ece_mass,
         ece_width_floor: ece_floor(&p, Binning::EqualWidth, seed),
-        ece_mass_floor: ece_floor(&p, Binning::EqualMass, seed),
+        ece_mass_floor,
+        verdict: Verdict::of(ece_mass, ece_mass_floor, mean(&p), mean(&y)),
         coverage80,
+        // The central eight of ten bins.
+        coverage80_randomised: pit[1..PIT_BINS - 1].iter().sum(),
         width80,
-        pit: pit(pairs, seed),
-        reliability: reliability(&p, &y, Binning::EqualMass)
-            .into_iter()
-            .map(|bin| ReliabilityBin {
-                n: bin.n,
-                predicted: bin.predicted,
-                observed: bin.observed,
-            })
-            .collect(),
+        pit,
+        reliability: bins(&p, &y),
     }
 }
 
-fn mean_crps(forecasts: &[QualityDistribution], observed: &[f64]) -> f64 {
+/// Predicted against observed share of events, bins of equal mass.
+pub(crate) fn bins(predicted: &[f64], observed: &[f64]) -> Vec<ReliabilityBin> {
+    let bins = reliability(predicted, observed, Binning::EqualMass).into_iter();
+    bins.map(|bin| ReliabilityBin {
+        n: bin.n,
+        predicted: bin.predicted,
+        observed: bin.observed,
+    })
+    .collect()
+}
+
+pub(crate) fn mean_crps(forecasts: &[QualityDistribution], observed: &[f64]) -> f64 {
     mean(
         &forecasts
             .iter()
@@ -147,7 +160,9 @@ fn mean_crps(forecasts: &[QualityDistribution], observed: &[f64]) -> f64 {
     )
 }
 
-/// Outcomes are rounded to the grid, on which the forecasts live.
+/// Outcomes are rounded to the grid, on which the forecasts live; the value is uniform on
+/// (P(Y < y), P(Y <= y)), so that mass at one point spreads over the bins it covers (Czado, Gneiting
+/// and Held 2009).
 fn pit(pairs: &Pairs, seed: u64) -> Vec<f64> {
     let at = |(forecast, observed): (&QualityDistribution, &f64)| {
         let (cdf, point) = (forecast.cdf(), grid_point(*observed));
@@ -167,32 +182,6 @@ fn calibration_of(study: &Study<'_>, method: &Method) -> Option<MethodCalibratio
         ece_mass: ece(&p, &y, Binning::EqualMass),
         ece_width_floor: ece_floor(&p, Binning::EqualWidth, study.inputs.seed),
     })
-}
-
-/// Calibration on the items that `auto`, the first operating point of tiercast, sent to each tier.
-fn routed(study: &Study<'_>, forecasts: &[Vec<Forecast>], tiercast: &Method) -> Vec<RoutedCalibration> {
-    let choices = &tiercast.operating[0].1.choices;
-    let of_tier = |tier: usize| {
-        let cells = choices
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, chosen)| *chosen == tier);
-        let pairs = pairs(study, forecasts, cells);
-        let (p, y) = (pairs.event_predicted(), pairs.event_observed());
-        RoutedCalibration {
-            tier: study.tier_name(tier).to_owned(),
-            n: p.len(),
-            mean_predicted: mean(&pairs.means()),
-            mean_observed: mean(&pairs.observed),
-            ece_mass: ece(&p, &y, Binning::EqualMass),
-            ece_mass_floor: ece_floor(&p, Binning::EqualMass, study.inputs.seed),
-        }
-    };
-    (0..study.n_tiers)
-        .filter(|tier| choices.contains(tier))
-        .map(of_tier)
-        .collect()
 }
 
 /// Predicted against actual cost per tier.
@@ -241,4 +230,46 @@ fn masked(outcomes: &[&Outcome]) -> Option<String> {
     ];
     let reasons: Vec<String> = reasons.into_iter().flatten().collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand outcomes 0, .1, ..., 1 in the proportions of `mass`, and off the grid by `shift`.
+    fn calibrated(mass: &[(f64, usize)], shift: f64) -> Pairs {
+        let mut pmf = [0.0; GRID_POINTS];
+        mass.iter()
+            .for_each(|(quality, n)| pmf[grid_point(*quality)] += *n as f64);
+        let observed: Vec<f64> = mass.iter().flat_map(|(quality, n)| vec![quality + shift; *n]).collect();
+        Pairs {
+            forecasts: vec![QualityDistribution::new(pmf).unwrap(); observed.len()],
+            observed,
+            histograms: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn discrete_outcomes_of_a_calibrated_forecast_have_a_flat_pit() {
+        for (mass, shift) in [
+            (vec![(0.0, 6000), (1.0, 14_000)], 0.0),
+            (vec![(0.0, 2000), (0.5, 4000), (0.7, 14_000)], 0.0),
+            (vec![(0.2, 10_000), (0.8, 10_000)], 0.02),
+        ] {
+            let shares = pit(&calibrated(&mass, shift), 5);
+            assert!(
+                shares.iter().all(|share| (share - 0.1).abs() < 0.01),
+                "{mass:?}: {shares:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn coverage_of_discrete_outcomes_is_exact_when_randomised() {
+        // .3 of zeros and .7 of ones: the closed interval from 0 to 1 holds everything.
+        let quality = quality_of("coin", &calibrated(&[(0.0, 6000), (1.0, 14_000)], 0.0), 5);
+        assert_eq!((quality.coverage80, quality.width80), (1.0, 1.0));
+        assert!((quality.coverage80_randomised - 0.8).abs() < 0.01);
+        assert_eq!(quality.verdict, Verdict::Calibrated);
+    }
 }

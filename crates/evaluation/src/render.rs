@@ -24,6 +24,7 @@ mod markdown;
 mod number;
 mod plain;
 mod results;
+mod selective;
 mod small;
 mod table;
 
@@ -122,6 +123,10 @@ mod tests {
             "Operating points",
             "Per domain",
             "Is the prediction right?",
+            "Does it know when it does not know?",
+            "Share of right decisions",
+            "Evidence, sufficient or not",
+            "too high",
             "Is the predicted cost right?",
             "Figures of other benchmarks",
             "How to reproduce",
@@ -144,6 +149,8 @@ mod tests {
             report.methods[1].label.clone_from(&name);
             report.domains[0].domain.clone_from(&name);
             report.prediction.tiers[0].name.clone_from(&name);
+            report.prediction.domains[0].domain.clone_from(&name);
+            report.selective.gate.as_mut().unwrap().safe_tier.clone_from(&name);
             report.notes.push(name);
         };
         let page = page_of(hostile);
@@ -174,6 +181,10 @@ mod tests {
                 }
             }
             report.prediction.pooled.ece_mass = f64::NAN;
+            for order in &mut report.selective.orders {
+                (order.decision.aurc, order.forecast.minus_random) = (nan, nan);
+                order.curve.iter_mut().for_each(|point| point.accuracy = nan);
+            }
             report.prediction.pooled.pit.fill(f64::NAN);
             report.tiers.iter_mut().for_each(|tier| tier.cost_usd = 0.0);
             report.differences.iter_mut().for_each(|found| found.difference = nan);
@@ -195,6 +206,9 @@ mod tests {
             report.differences.clear();
             report.notes.clear();
             report.prediction.tiers.clear();
+            report.prediction.domains.clear();
+            report.selective.orders.clear();
+            report.selective.gate = None;
         });
         assert!(page.contains("no operating point"));
     }
@@ -228,6 +242,28 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn doubt_that_says_nothing_is_called_so() {
+        let mut report = fixture::report();
+        let sentence = selective::sentence(&report).unwrap();
+        assert!(
+            sentence.contains("is better than a random one for decisions"),
+            "{sentence}"
+        );
+        let order = &mut report.selective.orders[0];
+        order.decision.significant = false;
+        order.forecast.minus_random.value = 0.1;
+        let sentence = selective::sentence(&report).unwrap();
+        for part in [
+            "not distinguishable from a random one for decisions",
+            "worse than a random one for forecasts",
+        ] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+        report.selective.gate = None;
+        assert!(selective::gate(&report).rows.is_empty() && selective::gate_sentence(&report).is_none());
     }
 
     #[test]

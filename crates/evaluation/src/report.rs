@@ -36,6 +36,8 @@ pub struct Report {
     pub domains: Vec<DomainRow>,
     /// How good the predicted quality distributions are.
     pub prediction: PredictionReport,
+    /// What is left when the doubtful items are set aside.
+    pub selective: SelectiveReport,
     /// How good the predicted costs are, one row per tier in catalog order.
     pub cost_head: Vec<CostHeadRow>,
     /// Largest share of items that may go to the cheapest tier with a guarantee (A.8).
@@ -372,6 +374,42 @@ pub struct PredictionReport {
     /// Calibration where it is used: the tier that `auto` chose (A.8); one row per tier chosen at
     /// least once, catalog order.
     pub routed: Vec<RoutedCalibration>,
+    /// Calibration per domain, by name.
+    pub domains: Vec<DomainCalibration>,
+}
+
+/// How far an expected calibration error may lie above its floor before it is called an error of
+/// the forecast rather than of the sample.
+pub const CALIBRATION_MARGIN: f64 = 0.015;
+
+/// Whether predicted probabilities of the event hold, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The error (equal mass) is at most its floor + [`CALIBRATION_MARGIN`].
+    Calibrated,
+    /// It is larger, and at least half of it is one bias: too much is promised.
+    TooHigh,
+    /// The same, with too little promised.
+    TooLow,
+    /// It is larger, and errors of both signs cancel: too extreme or too timid.
+    Uneven,
+}
+
+impl Verdict {
+    /// Of an error and its floor, mean predicted probability and share of events.
+    pub fn of(ece: f64, floor: f64, predicted: f64, observed: f64) -> Self {
+        let bias = predicted - observed;
+        if ece <= floor + CALIBRATION_MARGIN {
+            Self::Calibrated
+        } else if bias.abs() < ece / 2.0 {
+            Self::Uneven
+        } else if bias > 0.0 {
+            Self::TooHigh
+        } else {
+            Self::TooLow
+        }
+    }
 }
 
 /// Scores of predicted distributions (A.8).
@@ -401,8 +439,14 @@ pub struct PredictionQuality {
     pub ece_width_floor: f64,
     /// Mean `ece_mass` of outcomes drawn from the predictions.
     pub ece_mass_floor: f64,
-    /// Share of outcomes inside the central 80 % interval.
+    /// Whether `ece_mass` is within its floor.
+    pub verdict: Verdict,
+    /// Share of outcomes inside the central 80 % interval, ends included: more than 80 % where
+    /// outcomes are discrete, also when calibrated.
     pub coverage80: f64,
+    /// Share of outcomes in the central eight tenths of `pit`: 0.8 when calibrated, also where
+    /// outcomes are discrete.
+    pub coverage80_randomised: f64,
     /// Mean width of that interval.
     pub width80: f64,
     /// Randomised probability integral transform: share of outcomes in each of 10 equal bins;
@@ -449,10 +493,150 @@ pub struct RoutedCalibration {
     pub mean_predicted: f64,
     /// Mean quality they got.
     pub mean_observed: f64,
+    /// Mean predicted P(quality >= target) of that tier on them.
+    pub event_predicted: f64,
+    /// Share of them on which the quality reached the target.
+    pub event_observed: f64,
     /// ECE of P(quality >= target) on them, 15 bins of equal mass.
     pub ece_mass: f64,
     /// Its floor.
     pub ece_mass_floor: f64,
+    /// Whether the error is within its floor.
+    pub verdict: Verdict,
+    /// Reliability of P(quality >= target) on them, 15 bins of equal mass; empty bins are absent.
+    pub reliability: Vec<ReliabilityBin>,
+}
+
+/// Calibration on one domain, all tiers together and apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DomainCalibration {
+    /// Its label, as in [`DomainRow::domain`].
+    pub domain: String,
+    /// Forecasts scored: items x tiers.
+    pub n: usize,
+    /// Mean predicted quality.
+    pub mean_predicted: f64,
+    /// Mean outcome.
+    pub mean_observed: f64,
+    /// Mean predicted P(quality >= target).
+    pub event_predicted: f64,
+    /// Share of outcomes that reached the target.
+    pub event_observed: f64,
+    /// Mean squared error of the predicted mean.
+    pub brier: f64,
+    /// Continuous ranked probability score of the distribution.
+    pub crps: f64,
+    /// ECE of P(quality >= target), 15 bins of equal mass.
+    pub ece_mass: f64,
+    /// Its floor. Outcomes are drawn apart, though those of one item go together: the floor is low.
+    pub ece_mass_floor: f64,
+    /// Whether the error is within its floor.
+    pub verdict: Verdict,
+    /// Predicted minus observed mean quality per tier, catalog order: above zero promises too much.
+    pub bias: Vec<Estimate>,
+}
+
+/// What is left when the doubtful items are set aside (Geifman and El-Yaniv 2017). Two risks of an
+/// item: that of the decision, 1 unless the tier that `auto` chose reached the best outcome among
+/// the tiers (ties are right); and that of the forecast, its squared error (Brier), mean over tiers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SelectiveReport {
+    /// References for the risk of the decision: the share of wrong decisions.
+    pub decision: SelectiveReference,
+    /// References for the risk of the forecast.
+    pub forecast: SelectiveReference,
+    /// Ways to say which items are doubtful: `doubt`, what the forecast rests on, where the caller
+    /// gave evidence; then `confidence`, 1 - P(quality of the chosen tier >= target).
+    pub orders: Vec<SelectiveOrder>,
+    /// The gate that calls evidence insufficient; `None` where the caller gave no evidence.
+    pub gate: Option<GateReport>,
+}
+
+/// The area under the risk-coverage curve (AURC) of orders that need no doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SelectiveReference {
+    /// Of a random order, in expectation: the risk over all items.
+    pub random: Estimate,
+    /// Of the order by the risk itself: no order can be lower.
+    pub optimal: Estimate,
+}
+
+/// One way to order items by doubt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SelectiveOrder {
+    /// `doubt` or `confidence`.
+    pub name: String,
+    /// Area for the risk of the decision.
+    pub decision: SelectiveArea,
+    /// Area for the risk of the forecast.
+    pub forecast: SelectiveArea,
+    /// At coverages of 5 %, 10 %, ..., 100 %.
+    pub curve: Vec<CoveragePoint>,
+}
+
+/// Area under the risk-coverage curve: mean over k of the risk of the k least doubtful items.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SelectiveArea {
+    /// The area; lower is better.
+    pub aurc: Estimate,
+    /// The area minus that of a random order, paired: below zero is in favour of the order.
+    pub minus_random: Estimate,
+    /// Whether the 95 % interval of that difference excludes zero.
+    pub significant: bool,
+}
+
+/// The items of least doubt, up to one coverage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CoveragePoint {
+    /// Share of the items that are kept.
+    pub coverage: f64,
+    /// Mean quality of the tier that `auto` chose.
+    pub quality: Estimate,
+    /// Share of right decisions.
+    pub accuracy: Estimate,
+    /// Brier score, mean over tiers.
+    pub brier: Estimate,
+}
+
+/// The two sides of the gate, and what it does to `auto`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// Share of items whose evidence is insufficient.
+    pub insufficient_share: Estimate,
+    /// Items of sufficient evidence; `None` when there are none.
+    pub sufficient: Option<GateSide>,
+    /// The others; `None` when there are none.
+    pub insufficient: Option<GateSide>,
+    /// Sufficient minus insufficient, paired; `None` when either side is empty.
+    pub difference: Option<GateDifference>,
+    /// The tier that the insufficient go to: the dearest.
+    pub safe_tier: String,
+    /// Quality of `auto` with the gate minus without.
+    pub quality_change: Estimate,
+    /// Cost of `auto` with the gate minus without, US dollars per item.
+    pub cost_change_usd: Estimate,
+}
+
+/// `auto` (without the gate) and the forecasts on one side of the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GateSide {
+    /// Items.
+    pub n_items: usize,
+    /// Mean quality of the tier that `auto` chose.
+    pub quality: Estimate,
+    /// Share of right decisions.
+    pub accuracy: Estimate,
+    /// Brier score, mean over tiers.
+    pub brier: Estimate,
+}
+
+/// One side of the gate minus the other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GateDifference {
+    /// In the share of right decisions.
+    pub accuracy: Estimate,
+    /// In the Brier score.
+    pub brier: Estimate,
 }
 
 /// Predicted against actual cost of one tier, rows with a whole cost only.
@@ -492,4 +676,18 @@ pub struct Certified {
     pub weak_share: f64,
     /// Loss rate among them on the evaluated items; `None` when there are none.
     pub loss_rate: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_needs_more_than_the_floor() {
+        let check = |ece, predicted, expected| assert_eq!(Verdict::of(ece, 0.02, predicted, 0.5), expected);
+        check(0.034, 0.534, Verdict::Calibrated);
+        check(0.04, 0.53, Verdict::TooHigh);
+        check(0.04, 0.47, Verdict::TooLow);
+        check(0.04, 0.51, Verdict::Uneven);
+    }
 }

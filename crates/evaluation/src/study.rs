@@ -6,6 +6,7 @@ use tiercast_records::features::Features;
 use tiercast_records::outcomes::{Outcome, Outcomes, Split};
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::decide::Forecast;
+use tiercast_routing::evidence::Evidence;
 use tiercast_statistics::summary::mean;
 
 use crate::interval::Replicates;
@@ -22,6 +23,8 @@ pub struct Inputs<'a> {
     pub features: &'a [Features],
     /// One entry per prompt of `outcomes`: the checkpoint's forecast per tier, catalog order.
     pub forecasts: &'a [Vec<Forecast>],
+    /// What each forecast rests on, one entry per prompt of `outcomes`; `None` where nothing knows.
+    pub evidence: Option<&'a [Evidence]>,
     /// The split to report on.
     pub split: Split,
     /// Seed of all chance.
@@ -246,6 +249,17 @@ impl<'a> Study<'a> {
         sums
     }
 
+    /// Evidence per item, where the caller gave any.
+    pub(crate) fn evidence(&self) -> Option<Vec<Evidence>> {
+        let evidence = self.inputs.evidence?;
+        Some(self.items.prompts.iter().map(|prompt| evidence[*prompt]).collect())
+    }
+
+    /// The weight of each item's group.
+    pub(crate) fn item_weights(&self, group_weights: &[f64]) -> Vec<f64> {
+        self.groups.iter().map(|group| group_weights[*group]).collect()
+    }
+
     /// Items per domain, by name.
     pub(crate) fn items_by_domain(&self) -> BTreeMap<&str, Vec<usize>> {
         let mut found: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -262,6 +276,11 @@ fn check_lengths(inputs: &Inputs<'_>) -> Result<(), EvaluationError> {
         ("features per prompt", n, inputs.features.len()),
         ("forecasts per prompt", n, inputs.forecasts.len()),
     ];
+    lengths.extend(
+        inputs
+            .evidence
+            .map(|evidence| ("evidence per prompt", n, evidence.len())),
+    );
     lengths.extend(
         inputs
             .forecasts

@@ -62,7 +62,7 @@ pub(crate) fn floors() -> Vec<f64> {
 }
 
 pub(crate) fn at_lambda(catalog: &Catalog, forecasts: &[Vec<Forecast>], lambda_per_usd: f64) -> Setting {
-    let choices = choices(catalog, forecasts, Objective::TradeOff { lambda_per_usd });
+    let choices = choices(catalog, forecasts, Objective::TradeOff { lambda_per_usd }, &|_| None);
     Setting {
         lambda_per_usd: Some(lambda_per_usd),
         floor: None,
@@ -71,21 +71,41 @@ pub(crate) fn at_lambda(catalog: &Catalog, forecasts: &[Vec<Forecast>], lambda_p
 }
 
 pub(crate) fn at_floor(catalog: &Catalog, forecasts: &[Vec<Forecast>], floor: f64) -> Setting {
-    let choices = choices(catalog, forecasts, Objective::Cheapest(Acceptable::Floor(floor)));
+    at_floor_gated(catalog, forecasts, floor, &|_| None)
+}
+
+/// The same, where items for which `safe_tier` names a tier are unknown ground.
+pub(crate) fn at_floor_gated(
+    catalog: &Catalog,
+    forecasts: &[Vec<Forecast>],
+    floor: f64,
+    safe_tier: &(dyn Fn(usize) -> Option<usize> + Sync),
+) -> Setting {
+    let objective = Objective::Cheapest(Acceptable::Floor(floor));
     Setting {
         lambda_per_usd: None,
         floor: Some(floor),
-        choices,
+        choices: choices(catalog, forecasts, objective, safe_tier),
     }
 }
 
 /// The tier chosen per item. Where no context window is long enough, the longest takes it.
-fn choices(catalog: &Catalog, forecasts: &[Vec<Forecast>], objective: Objective) -> Vec<usize> {
-    let free = Constraints::default();
+fn choices(
+    catalog: &Catalog,
+    forecasts: &[Vec<Forecast>],
+    objective: Objective,
+    safe_tier: &(dyn Fn(usize) -> Option<usize> + Sync),
+) -> Vec<usize> {
+    let constraints = |item: usize| Constraints {
+        unknown_ground: safe_tier(item),
+        ..Constraints::default()
+    };
     let window = |tier: &usize| catalog.tiers()[*tier].context_window.unwrap_or(u32::MAX);
     let longest = (0..catalog.tiers().len()).max_by_key(window).unwrap_or(0);
+    let choose = |(item, row): (usize, &Vec<Forecast>)| decide(catalog, row, objective, &constraints(item)).chosen;
     forecasts
         .par_iter()
-        .map(|row| decide(catalog, row, objective, &free).chosen.unwrap_or(longest))
+        .enumerate()
+        .map(|cell| choose(cell).unwrap_or(longest))
         .collect()
 }

@@ -10,5 +10,6 @@ pub mod curve;
 pub mod logistic;
 pub mod ridge;
 pub mod score;
+pub mod selective;
 pub mod simplex;
 pub mod summary;

@@ -212,13 +212,18 @@ pub(crate) fn evaluate_checkpoint(arguments: &EvaluateArguments) -> anyhow::Resu
         .collect();
     let rows = read_rows(&arguments.rows, Some(tiers), None)?;
     say(&format!("predicting {} prompts", rows.outcomes.prompts.len()));
-    let forecasts = predictor.forecast(&rows.features);
+    let (forecasts, evidence): (Vec<_>, Vec<_>) = predictor
+        .assess(&rows.features)
+        .into_iter()
+        .map(|assessment| (assessment.forecasts, assessment.evidence))
+        .unzip();
     let levels = predictor.service_levels();
     let inputs = Inputs {
         catalog: predictor.catalog(),
         outcomes: &rows.outcomes,
         features: &rows.features,
         forecasts: &forecasts,
+        evidence: Some(&evidence),
         split: arguments.split,
         seed: arguments.seed,
         n_bootstrap: arguments.replicates as usize,

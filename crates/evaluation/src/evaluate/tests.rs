@@ -6,9 +6,10 @@ use tiercast_records::outcomes::{CostKind, Model, Outcome, Outcomes, Prompt, Spl
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
 use tiercast_routing::decide::Forecast;
 use tiercast_routing::distribution::QualityDistribution;
+use tiercast_routing::evidence::Evidence;
 
 use super::*;
-use crate::report::CheckpointInfo;
+use crate::report::{CheckpointInfo, Verdict};
 use crate::study::slices_of;
 
 const N: usize = 40;
@@ -99,6 +100,29 @@ fn forecasts(n: usize, quality: impl Fn(usize) -> [f64; 2]) -> Vec<Vec<Forecast>
 }
 
 fn report(splits: &[Split], quality: impl Fn(usize) -> [f64; 2]) -> Report {
+    report_on(splits, quality, None)
+}
+
+/// `b`, which only the dear tier gets right, is unknown ground.
+fn doubt_of_b(n: usize) -> Vec<Evidence> {
+    let known = Evidence {
+        similarity: 1.0,
+        spread: 0.0,
+        doubt: 0.0,
+        sufficient: true,
+    };
+    (0..n)
+        .map(|index| {
+            if [1, 2].contains(&(index % 4)) {
+                Evidence::NONE
+            } else {
+                known
+            }
+        })
+        .collect()
+}
+
+fn report_on(splits: &[Split], quality: impl Fn(usize) -> [f64; 2], evidence: Option<&[Evidence]>) -> Report {
     let (catalog, outcomes) = (catalog(), outcomes(splits));
     let n = outcomes.prompts.len();
     let inputs = Inputs {
@@ -107,6 +131,7 @@ fn report(splits: &[Split], quality: impl Fn(usize) -> [f64; 2]) -> Report {
         outcomes: &outcomes,
         features: &features(n),
         forecasts: &forecasts(n, quality),
+        evidence,
         split: Split::Test,
         seed: 1,
         n_bootstrap: 50,
@@ -254,6 +279,97 @@ fn perfect_distributions() {
 }
 
 #[test]
+fn doubt_by_hand() {
+    // `auto` takes the cheap tier everywhere: right on a and c, where doubt is 0.
+    let selective = report_on(&SPLITS, |_| [0.75, 0.5], Some(&doubt_of_b(3 * N))).selective;
+    let harmonic = |n: u32| (1..=n).map(|k| 1.0 / f64::from(k)).sum::<f64>();
+    // Risk 0 up to 20 items, then (k - 20) / k.
+    let expected = (20.0 - 20.0 * (harmonic(40) - harmonic(20))) / 40.0;
+    let [doubt, confidence] = selective.orders.as_slice() else {
+        panic!("two orders")
+    };
+    near(doubt.decision.aurc.value, expected);
+    near(selective.decision.optimal.value, expected);
+    near(selective.decision.random.value, 0.5);
+    near(doubt.decision.minus_random.value, expected - 0.5);
+    assert!(doubt.decision.significant && doubt.decision.minus_random.high < 0.0);
+    // Squared errors: a (.75^2 + .5^2) / 2, b and c (.25^2 + .5^2) / 2.
+    let (of_a, of_rest) = (0.40625, 0.15625);
+    let at = |idx: usize| doubt.curve[idx];
+    near(at(9).coverage, 0.5);
+    near(at(9).accuracy.value, 1.0);
+    near(at(9).quality.value, 1.0);
+    near(at(9).brier.value, (of_a + of_rest) / 2.0);
+    near(at(19).accuracy.value, 0.5);
+    near(at(19).brier.value, (of_a + 3.0 * of_rest) / 4.0);
+    near(selective.forecast.random.value, at(19).brier.value);
+    // One forecast for all: confidence sets nothing apart.
+    assert_eq!((doubt.name.as_str(), confidence.name.as_str()), ("doubt", "confidence"));
+    near(confidence.decision.aurc.value, 0.5);
+    assert!(!confidence.decision.significant && confidence.decision.minus_random.high.abs() < 1e-9);
+}
+
+#[test]
+fn the_gate_by_hand() {
+    let gate = report_on(&SPLITS, |_| [0.75, 0.5], Some(&doubt_of_b(3 * N)))
+        .selective
+        .gate;
+    let gate = gate.unwrap();
+    near(gate.insufficient_share.value, 0.5);
+    let (inside, outside) = (gate.sufficient.unwrap(), gate.insufficient.unwrap());
+    assert_eq!((inside.n_items, outside.n_items), (20, 20));
+    near(inside.accuracy.value, 1.0);
+    near(outside.accuracy.value, 0.0);
+    near(inside.brier.value, 0.28125);
+    near(outside.brier.value, 0.15625);
+    near(gate.difference.unwrap().accuracy.value, 1.0);
+    near(gate.difference.unwrap().brier.value, 0.125);
+    // Half of the items go from the cheap tier, wrong at $1, to the dear one, right at $3.
+    assert_eq!(gate.safe_tier, "dear");
+    near(gate.quality_change.value, 0.5);
+    near(gate.cost_change_usd.value, 1.0);
+}
+
+#[test]
+fn a_gate_that_is_always_open_has_one_side() {
+    let mut evidence = doubt_of_b(3 * N);
+    evidence.iter_mut().for_each(|e| e.sufficient = true);
+    let gate = report_on(&SPLITS, truth, Some(&evidence)).selective.gate.unwrap();
+    assert_eq!((gate.insufficient, gate.difference), (None, None));
+    near(gate.insufficient_share.high, 0.0);
+    near(gate.quality_change.value, 0.0);
+    let without = report(&SPLITS, truth).selective;
+    assert_eq!((without.gate, without.orders.len()), (None, 1));
+}
+
+#[test]
+fn calibration_of_subsets_by_hand() {
+    let prediction = report(&SPLITS, |_| [0.75, 0.5]).prediction;
+    let routed = &prediction.routed[0];
+    assert_eq!((prediction.routed.len(), routed.n), (1, 40));
+    near(routed.event_predicted, 0.5);
+    near(routed.event_observed, 0.5);
+    near(routed.ece_mass, 0.0);
+    assert_eq!(routed.verdict, Verdict::Calibrated);
+    let [a, b, c] = prediction.domains.as_slice() else {
+        panic!("three domains")
+    };
+    assert_eq!((a.domain.as_str(), a.n, b.n), ("a", 20, 40));
+    // a: .75 for 0 and .5 for 1; c: .75 and .5 for 1.
+    near(a.ece_mass, (0.75 + 0.5) / 2.0);
+    near(c.ece_mass, (0.25 + 0.5) / 2.0);
+    near(c.event_predicted, 0.625);
+    near(c.mean_observed, 1.0);
+    near(c.brier, 0.15625);
+    near(c.crps, 0.15625);
+    assert_eq!((a.verdict, c.verdict), (Verdict::Uneven, Verdict::TooLow));
+    // Predicted minus observed, dear then cheap.
+    near(a.bias[0].value, 0.75);
+    near(a.bias[1].value, -0.5);
+    near(c.bias[0].low, -0.25);
+}
+
+#[test]
 fn cost_head_and_domains() {
     let report = report(&SPLITS, truth);
     near(report.cost_head[0].median_ape.unwrap(), 0.0);
@@ -307,6 +423,7 @@ fn refusals() {
             outcomes,
             features,
             forecasts: &forecasts,
+            evidence: None,
             split,
             seed: 1,
             n_bootstrap: 5,
@@ -330,6 +447,24 @@ fn refusals() {
         "features per prompt: expected 120, found 119",
     );
     outcomes.models[0].name = "cheap".to_owned();
+    let inputs = Inputs {
+        catalog: &catalog,
+        outcomes: &outcomes,
+        features: &features,
+        forecasts: &forecasts,
+        evidence: Some(&[]),
+        split: Split::Test,
+        seed: 1,
+        n_bootstrap: 5,
+        checkpoint: CheckpointInfo::default(),
+        auto_floor: 0.5,
+        cheap_floor: 0.0,
+        slices: Vec::new(),
+    };
+    assert_eq!(
+        evaluate(&inputs, &|_| {}).unwrap_err().to_string(),
+        "evidence per prompt: expected 120, found 0"
+    );
     check(
         &outcomes,
         &features,

@@ -130,14 +130,7 @@ fn grid(x_axis: &Axis, y_axis: &Axis) -> Markup {
             .collect::<Vec<_>>()
     };
     let y_ticks = place(y_axis, 5);
-    let step = y_ticks
-        .windows(2)
-        .map(|pair| pair[1].0 - pair[0].0)
-        .next()
-        .unwrap_or(1.0);
-    let decimals = (1..4)
-        .find(|n| is_whole(step * 10f64.powi(*n)))
-        .map_or(4, |n| n as usize);
+    let decimals = decimals(&y_ticks.iter().map(|(tick, _)| *tick).collect::<Vec<_>>());
     html! {
         g.grid {
             @for (tick, y) in &y_ticks {
@@ -154,6 +147,14 @@ fn grid(x_axis: &Axis, y_axis: &Axis) -> Markup {
             text.t text-anchor="middle" transform={ "translate(18 " ((TOP + BOTTOM) / 2.0) ") rotate(-90)" } { "Mean quality" }
         }
     }
+}
+
+/// Decimals that tell evenly spaced ticks apart.
+pub(super) fn decimals(ticks: &[f64]) -> usize {
+    let step = ticks.windows(2).map(|pair| pair[1] - pair[0]).next().unwrap_or(1.0);
+    (1..4)
+        .find(|n| is_whole(step * 10f64.powi(*n)))
+        .map_or(4, |n| n as usize)
 }
 
 fn is_whole(value: f64) -> bool {

@@ -3,9 +3,11 @@
 use tiercast_records::outcomes::Split;
 
 use crate::report::{
-    Certified, CheckpointInfo, CostHeadRow, CostShare, DataSummary, Difference, DomainRow, Estimate, MethodCalibration,
-    MethodKind, MethodReport, OperatingPoint, Point, PredictionQuality, PredictionReport, QualityRetained, References,
-    ReliabilityBin, Report, RoutedCalibration, SCHEMA_VERSION, SweepPoint, TierSummary,
+    Certified, CheckpointInfo, CostHeadRow, CostShare, CoveragePoint, DataSummary, Difference, DomainCalibration,
+    DomainRow, Estimate, GateDifference, GateReport, GateSide, MethodCalibration, MethodKind, MethodReport,
+    OperatingPoint, Point, PredictionQuality, PredictionReport, QualityRetained, References, ReliabilityBin, Report,
+    RoutedCalibration, SCHEMA_VERSION, SelectiveArea, SelectiveOrder, SelectiveReference, SelectiveReport, SweepPoint,
+    TierSummary, Verdict,
 };
 
 /// Name, class, quality, US dollars per 1,000 requests.
@@ -117,10 +119,22 @@ pub(super) fn report() -> Report {
                 n: 700,
                 mean_predicted: 0.61,
                 mean_observed: 0.6,
+                event_predicted: 0.615,
+                event_observed: 0.6,
                 ece_mass: 0.03,
                 ece_mass_floor: 0.022,
+                verdict: Verdict::Calibrated,
+                reliability: prediction("frontier", 700, 0.6).reliability,
             }],
+            domains: [
+                ("code", 2060, 0.062, Verdict::TooHigh),
+                ("mathematics", 1900, 0.041, Verdict::Uneven),
+                ("writing", 5130, 0.02, Verdict::Calibrated),
+            ]
+            .map(domain_calibration)
+            .to_vec(),
         },
+        selective: selective(),
         cost_head: TIERS.map(|(name, ..)| cost_head(name)).to_vec(),
         certified: Some(Certified {
             weak: "small-8b".to_owned(),
@@ -283,7 +297,9 @@ fn prediction(name: &str, n: usize, mean: f64) -> PredictionQuality {
         ece_mass: 0.026,
         ece_width_floor: 0.019,
         ece_mass_floor: 0.02,
+        verdict: Verdict::Calibrated,
         coverage80: 0.91,
+        coverage80_randomised: 0.8,
         width80: 0.83,
         pit: [0.09, 0.1, 0.11, 0.1, 0.095, 0.105, 0.1, 0.1, 0.09, 0.11].to_vec(),
         reliability: (0..15).map(bin).collect(),
@@ -297,6 +313,75 @@ fn calibration((method, brier): (&str, f64)) -> MethodCalibration {
         ece_width: 0.024,
         ece_mass: 0.026,
         ece_width_floor: 0.019,
+    }
+}
+
+fn domain_calibration((domain, n, ece_mass, verdict): (&str, usize, f64, Verdict)) -> DomainCalibration {
+    DomainCalibration {
+        domain: domain.to_owned(),
+        n,
+        mean_predicted: 0.65 + ece_mass,
+        mean_observed: 0.65,
+        event_predicted: 0.66 + ece_mass,
+        event_observed: 0.66,
+        brier: 0.18,
+        crps: 0.19,
+        ece_mass,
+        ece_mass_floor: 0.021,
+        verdict,
+        bias: [0.8, -0.2, 1.4, 0.3, 1.0]
+            .map(|part| around(part * ece_mass, 0.03))
+            .to_vec(),
+    }
+}
+
+/// Doubt raises the accuracy from .70 to .82, confidence to .76.
+fn selective() -> SelectiveReport {
+    let reference = |random, optimal| SelectiveReference {
+        random: around(random, 0.02),
+        optimal: around(optimal, 0.01),
+    };
+    let area = |aurc: f64, random: f64| SelectiveArea {
+        aurc: around(aurc, 0.02),
+        minus_random: around(aurc - random, 0.015),
+        significant: (aurc - random).abs() > 0.015,
+    };
+    let order = |name: &str, lift: f64| SelectiveOrder {
+        name: name.to_owned(),
+        decision: area(0.3 - 0.5 * lift, 0.3),
+        forecast: area(0.18 - 0.2 * lift, 0.18),
+        curve: (1..=20)
+            .map(|step| f64::from(step) / 20.0)
+            .map(|coverage| CoveragePoint {
+                coverage,
+                quality: around(0.735 + 0.5 * lift * (1.0 - coverage), 0.02 / coverage.sqrt()),
+                accuracy: around(0.7 + lift * (1.0 - coverage), 0.02 / coverage.sqrt()),
+                brier: around(0.18 - 0.3 * lift * (1.0 - coverage), 0.01 / coverage.sqrt()),
+            })
+            .collect(),
+    };
+    let side = |n_items, accuracy: f64| GateSide {
+        n_items,
+        quality: around(accuracy + 0.03, 0.02),
+        accuracy: around(accuracy, 0.02),
+        brier: around(0.9 - accuracy, 0.01),
+    };
+    SelectiveReport {
+        decision: reference(0.3, 0.05),
+        forecast: reference(0.18, 0.09),
+        orders: vec![order("doubt", 0.12), order("confidence", 0.06)],
+        gate: Some(GateReport {
+            insufficient_share: around(0.06, 0.011),
+            sufficient: Some(side(1709, 0.71)),
+            insufficient: Some(side(109, 0.55)),
+            difference: Some(GateDifference {
+                accuracy: around(0.16, 0.09),
+                brier: around(-0.16, 0.05),
+            }),
+            safe_tier: "frontier".to_owned(),
+            quality_change: around(0.004, 0.006),
+            cost_change_usd: around(0.000_11, 0.000_02),
+        }),
     }
 }
 

@@ -1,9 +1,32 @@
 //! The tables about predictions and the figures of other benchmarks.
 
-use super::number::{count, fixed, gain_percent, optional, percent, score, usd_per_thousand};
+use super::number::{count, fixed, gain, gain_percent, optional, percent, score, usd_per_thousand};
 use super::results::{compared_point, cost_share, named};
-use super::table::{Row, Table, number, row, words};
-use crate::report::{CostHeadRow, MethodKind, MethodReport, PredictionQuality, Report, RoutedCalibration};
+use super::table::{Column, Row, Table, number, row, words};
+use crate::report::{
+    CALIBRATION_MARGIN, CostHeadRow, DomainCalibration, Estimate, MethodKind, MethodReport, PredictionQuality, Report,
+    RoutedCalibration, Verdict,
+};
+
+/// A verdict in a word or two.
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Calibrated => "calibrated",
+        Verdict::TooHigh => "too high",
+        Verdict::TooLow => "too low",
+        Verdict::Uneven => "uneven",
+    }
+}
+
+fn verdict_column() -> Column {
+    words(
+        "Forecast is",
+        format!(
+            "Calibrated: the ECE of equal mass is at most {} above its floor. Else too high or too low, when at least half of the error is one bias, or uneven, when errors of both signs cancel. With a few hundred forecasts chance alone crosses that line at times.",
+            fixed(CALIBRATION_MARGIN, 3)
+        ),
+    )
+}
 
 /// Scores of the predicted distributions, tiers together and apart.
 pub(super) fn prediction(report: &Report) -> Table {
@@ -36,11 +59,16 @@ pub(super) fn prediction(report: &Report) -> Table {
             "floor",
             "What chance alone gives for that ECE when the predictions are exactly right.",
         ),
+        verdict_column(),
         number("ECE, width", "The same error over 15 bins of equal width."),
         number("its floor", "What chance alone gives for that one."),
         number(
             "in 80 %",
             "Share of outcomes inside the predicted central 80 % interval: should be 80 %, or more where outcomes are discrete.",
+        ),
+        number(
+            "randomised",
+            "Share of outcomes in the central eight tenths of the randomised PIT: should be 80 %, also where outcomes are discrete.",
         ),
         number("width", "Mean width of that interval. Narrower is sharper."),
     ];
@@ -63,9 +91,11 @@ fn quality_row(quality: &PredictionQuality) -> Row {
         optional(quality.crps_train_histogram, |crps| fixed(crps, 4)),
         fixed(quality.ece_mass, 4),
         fixed(quality.ece_mass_floor, 4),
+        verdict(quality.verdict).to_owned(),
         fixed(quality.ece_width, 4),
         fixed(quality.ece_width_floor, 4),
         percent(quality.coverage80),
+        percent(quality.coverage80_randomised),
         score(quality.width80),
     ])
 }
@@ -112,8 +142,14 @@ pub(super) fn routed(report: &Report) -> Table {
             "Observed",
             "Mean quality they got: below the predicted one when routing picks lucky guesses.",
         ),
+        number(
+            "P",
+            "Mean predicted probability on them that its quality reaches the target.",
+        ),
+        number("happened", "How often it did: should equal the one before."),
         number("ECE", "Calibration error on them, 15 bins of equal mass. METRICS A.8."),
         number("floor", "What chance alone gives."),
+        verdict_column(),
     ];
     let cells = |routed: &RoutedCalibration| {
         vec![
@@ -121,12 +157,78 @@ pub(super) fn routed(report: &Report) -> Table {
             count(routed.n),
             score(routed.mean_predicted),
             score(routed.mean_observed),
+            score(routed.event_predicted),
+            score(routed.event_observed),
             fixed(routed.ece_mass, 4),
             fixed(routed.ece_mass_floor, 4),
+            verdict(routed.verdict).to_owned(),
         ]
     };
     let rows = report.prediction.routed.iter().map(|routed| row(cells(routed)));
     Table::new("Where it is used", columns, rows.collect())
+}
+
+/// Calibration per domain, tiers together.
+pub(super) fn domains(report: &Report) -> Table {
+    let columns = vec![
+        words("Domain", "The label in the data; the network does not see it."),
+        number("n", "Forecasts scored: requests times tiers."),
+        number("Predicted", "Mean predicted quality."),
+        number("Observed", "Mean quality that came out."),
+        number("P", "Mean predicted probability that the quality reaches the target."),
+        number("happened", "How often it did."),
+        number(
+            "Brier",
+            "Mean squared error of the predicted mean. Lower is better; hard to compare between domains, since outcomes vary more in some.",
+        ),
+        number("CRPS", "Error of the whole predicted distribution. Lower is better."),
+        number("ECE", "Calibration error, 15 bins of equal mass. METRICS A.8."),
+        number(
+            "floor",
+            "What chance alone gives, when tiers err independently. They do not, so that the true floor is somewhat higher.",
+        ),
+        verdict_column(),
+    ];
+    let cells = |domain: &DomainCalibration| {
+        vec![
+            domain.domain.clone(),
+            count(domain.n),
+            score(domain.mean_predicted),
+            score(domain.mean_observed),
+            score(domain.event_predicted),
+            score(domain.event_observed),
+            fixed(domain.brier, 4),
+            fixed(domain.crps, 4),
+            fixed(domain.ece_mass, 4),
+            fixed(domain.ece_mass_floor, 4),
+            verdict(domain.verdict).to_owned(),
+        ]
+    };
+    let rows = report.prediction.domains.iter().map(|domain| row(cells(domain)));
+    Table::new("Per domain", columns, rows.collect())
+}
+
+/// Predicted minus observed quality per domain and tier.
+pub(super) fn biases(report: &Report) -> Table {
+    let domain = words(
+        "Domain",
+        "Each cell: mean predicted minus mean observed quality of a tier. Above zero promises too much. * its 95 % interval excludes zero; about one in twenty does by chance.",
+    );
+    let tiers = report.tiers.iter().map(|tier| number(tier.name.clone(), ""));
+    let starred = |bias: &Estimate| {
+        let star = if bias.low > 0.0 || bias.high < 0.0 { "*" } else { "" };
+        format!("{}{star}", gain(bias.value))
+    };
+    let cells = |domain: &DomainCalibration| {
+        let biases = domain.bias.iter().map(starred);
+        std::iter::once(domain.domain.clone()).chain(biases).collect()
+    };
+    let rows = report.prediction.domains.iter().map(|domain| row(cells(domain)));
+    Table::new(
+        "Bias per domain and tier",
+        std::iter::once(domain).chain(tiers).collect(),
+        rows.collect(),
+    )
 }
 
 /// Predicted against actual cost.

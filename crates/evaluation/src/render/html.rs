@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::number::{fixed, usd_per_thousand};
 use super::table::{Column, Row, Table};
-use super::{curve, forecasts, headline, reproduce, results, small};
+use super::{curve, forecasts, headline, reproduce, results, selective, small};
 use crate::report::Report;
 
 const STYLE: &str = include_str!("page.css");
@@ -30,6 +30,7 @@ pub(super) fn page(report: &Report) -> String {
                     (operating(report))
                     (parts(report))
                     (predictions(report))
+                    (doubts(report))
                     (costs(report))
                     (field(report))
                     (closing(report))
@@ -140,13 +141,43 @@ fn predictions(report: &Report) -> Markup {
             p { "Across: predicted probability that the quality is at least " (target) ". Up: how often it was. Calibrated predictions lie on the dashed line; the area of a dot is the number of forecasts behind it." }
             div.multiples { @for quality in qualities() { (small::reliability(quality, prediction.target)) } }
             h3 { "Where outcomes fall in the predicted distribution" }
-            p { "Share of outcomes in each tenth of what was predicted (randomised PIT). Flat is calibrated; a bowl means too narrow, a hill too wide, a slope too high or too low." }
+            p { "Share of outcomes in each tenth of what was predicted (randomised PIT). Flat is calibrated; a bowl means too narrow, a hill too wide, a slope too high or too low. The grey strip is what chance alone moves a bar by." }
             div.multiples { @for quality in qualities() { (small::pit(quality)) } }
             h3 { "Where it is used" }
             p { "Calibration on the very requests that auto sent to a tier." }
+            div.multiples { @for routed in &prediction.routed { (small::routed_reliability(routed, prediction.target)) } }
             (explained(&forecasts::routed(report)))
+            h3 { "Per domain" }
+            p { "A forecast can be right on average and wrong on every subject. The network is never told the domain." }
+            (explained(&forecasts::domains(report)))
+            h3 { "Predicted minus observed quality" }
+            (explained(&forecasts::biases(report)))
             h3 { "Beside the baselines" }
             (explained(&forecasts::calibration(report)))
+        },
+    )
+}
+
+fn doubts(report: &Report) -> Markup {
+    let sentences = [selective::sentence(report), selective::gate_sentence(report)];
+    section(
+        "Does it know when it does not know?",
+        "Requests are ordered by doubt, and the most doubtful are set aside. When the doubt means something, decisions on the rest are right more often.",
+        &html! {
+            @if report.selective.orders.is_empty() {
+                p { "Nothing to show on this data." }
+            } @else {
+                @for sentence in sentences.iter().flatten() { p { (kept_together(sentence)) } }
+                (selective::figure(report))
+                h3 { "Area under the risk-coverage curve" }
+                (explained(&selective::areas(report)))
+                h3 { "What is left" }
+                (explained(&selective::kept(report)))
+                @if report.selective.gate.is_some() {
+                    h3 { "Evidence, sufficient or not" }
+                    (explained(&selective::gate(report)))
+                }
+            }
         },
     )
 }

@@ -1,7 +1,7 @@
 //! The report in short form, for a repository or a pull request.
 
 use super::table::{Table, escaped};
-use super::{forecasts, headline, reproduce, results};
+use super::{forecasts, headline, reproduce, results, selective};
 use crate::report::Report;
 
 /// The whole document.
@@ -41,9 +41,23 @@ pub(super) fn document(report: &Report) -> String {
             ..forecasts::routed(report)
         },
         Table {
+            title: "Prediction per domain".to_owned(),
+            ..forecasts::domains(report)
+        },
+        Table {
+            title: "Predicted minus observed quality".to_owned(),
+            ..forecasts::biases(report)
+        },
+        Table {
             title: "Prediction beside the baselines".to_owned(),
             ..forecasts::calibration(report)
         },
+        selective::areas(report),
+        Table {
+            title: "What is left when the doubtful are set aside".to_owned(),
+            ..selective::kept(report)
+        },
+        selective::gate(report),
         forecasts::cost_head(report),
         Table {
             title: "Other benchmarks, at settings".to_owned(),
@@ -56,7 +70,12 @@ pub(super) fn document(report: &Report) -> String {
     ]);
     let filled = tables.iter().filter(|table| !table.rows.is_empty());
     parts.extend(filled.map(|table| format!("## {}\n\n{}", escaped(&table.title), table.markdown())));
-    parts.extend(forecasts::certified(report).map(|sentence| escaped(&sentence)));
+    let sentences = [
+        selective::sentence(report),
+        selective::gate_sentence(report),
+        forecasts::certified(report),
+    ];
+    parts.extend(sentences.into_iter().flatten().map(|sentence| escaped(&sentence)));
     if !report.notes.is_empty() {
         let notes: String = report
             .notes
