@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tiercast_encoder::dense::DENSE_DIM;
+use tiercast_encoder::weights::EncoderError;
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::distribution::GRID;
 
@@ -39,6 +41,7 @@ const CALIBRATION: &str = "calibration.json";
 const VIEWS: &str = "views.bpk";
 const NEIGHBOURS: &str = "neighbours.bin";
 const POOL: &str = "pool.json";
+const ENCODER: &str = "encoder.bin";
 const CURVES: &str = "curves.json";
 const CARD: &str = "README.md";
 
@@ -130,6 +133,8 @@ pub struct Contents {
     pub weights: Vec<u8>,
     /// Features to inputs.
     pub encoding: Encoding,
+    /// Weights of the transformer behind the features, where there is one.
+    pub encoder: Option<Vec<u8>>,
     /// The views that are tables and linear models.
     pub tables: Tables,
     /// Training prompts, for their neighbours.
@@ -192,6 +197,9 @@ pub enum CheckpointError {
     /// The device cannot be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The transformer's weights are not the right ones.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
 }
 
 fn invalid(file: &str, what: impl std::fmt::Display) -> CheckpointError {
@@ -219,7 +227,7 @@ pub fn prepare(folder: &Path) -> Result<(), CheckpointError> {
 /// as the model card.
 pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Result<Manifest, CheckpointError> {
     prepare(folder)?;
-    let files = [
+    let mut files = vec![
         (WEIGHTS, contents.weights.clone()),
         (NETWORK, json(&contents.network)),
         (FEATURES, json(&contents.encoding)),
@@ -231,6 +239,9 @@ pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Res
         (CURVES, curves.as_bytes().to_vec()),
         (CARD, card.as_bytes().to_vec()),
     ];
+    if let Some(encoder) = &contents.encoder {
+        files.push((ENCODER, encoder.clone()));
+    }
     let manifest = manifest(contents, &files);
     let partial = beside(folder, "partial");
     let written = write_all(&partial, &files, &json(&manifest)).and_then(|()| swap(folder, &partial));
@@ -332,6 +343,10 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
     let neighbours = read_neighbours(folder, &manifest, &network, &encoding)?;
     let pool: Pool = parse(folder, &manifest, POOL)?;
     pool.check().map_err(|what| invalid(POOL, what))?;
+    let encoder = match encoding.dense_dim {
+        0 => None,
+        _ => Some(read(folder, &manifest, ENCODER)?),
+    };
     let weights = read(folder, &manifest, WEIGHTS)?;
     let least = network.n_params() * size_of::<f32>();
     if weights.len() < least {
@@ -347,6 +362,7 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
             network,
             weights,
             encoding,
+            encoder,
             tables,
             neighbours,
             pool,
@@ -420,6 +436,12 @@ fn check_encoding(encoding: &Encoding, network: &NetworkConfig) -> Result<(), St
             "embedding length {}, expected {}",
             encoding.embedding_dim,
             encoder::EMBEDDING_DIM
+        ));
+    }
+    if ![0, DENSE_DIM].contains(&encoding.dense_dim) {
+        return Err(format!(
+            "transformer embedding length {}, expected {DENSE_DIM}",
+            encoding.dense_dim
         ));
     }
     same("network inputs", network.d_dense, encoding.d_dense())?;

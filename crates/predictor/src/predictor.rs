@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rayon::prelude::*;
+use tiercast_encoder::dense::DenseEncoder;
 use tiercast_records::features::Features;
 use tiercast_routing::catalog::{Catalog, Tier};
 use tiercast_routing::decide::Forecast;
@@ -43,6 +44,10 @@ impl Predictor {
                 what,
             }
         })?;
+        let featuriser = match contents.encoder {
+            Some(weights) => Featuriser::with_dense(DenseEncoder::from_bytes(weights)?),
+            None => Featuriser::new(),
+        };
         let model = Model {
             members: network.members,
             tables: contents.tables,
@@ -56,7 +61,7 @@ impl Predictor {
             calibration: contents.calibration,
             encoding: contents.encoding,
             model,
-            featuriser: Featuriser::new(),
+            featuriser,
         })
     }
 
@@ -98,6 +103,11 @@ impl Predictor {
     /// Trainable parameters of the network.
     pub fn n_params(&self) -> usize {
         self.model.members.iter().map(burn::module::Module::num_params).sum()
+    }
+
+    /// The transformer behind the features, where there is one.
+    pub fn dense_encoder(&self) -> Option<&DenseEncoder> {
+        self.featuriser.dense_encoder()
     }
 
     /// Features of a request.

@@ -35,6 +35,15 @@ pub struct Features {
     pub char_ngrams: Vec<(u32, u16)>,
 }
 
+impl Features {
+    /// The same without the transformer's embedding.
+    #[must_use]
+    pub fn without_dense(mut self) -> Self {
+        self.dense.clear();
+        self
+    }
+}
+
 /// A `features.parquet` in memory. The reader compares `version` with the one it computes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FeatureFile {

@@ -110,6 +110,15 @@ pub(crate) struct FeaturiseArguments {
     /// File to write.
     #[arg(long, default_value = "features.parquet")]
     pub(crate) out: PathBuf,
+    /// Text encoder: `dense` adds transformer embeddings.
+    #[arg(long, default_value = "fast", value_parser = ["fast", "dense"])]
+    pub(crate) encoder: String,
+    /// Weights of the dense encoder (default: checkpoints/encoders/dense/model.bin of the clone).
+    #[arg(long)]
+    pub(crate) encoder_weights: Option<PathBuf>,
+    /// Folder that keeps transformer embeddings between runs, by content and feature version.
+    #[arg(long, default_value = "runs/cache")]
+    pub(crate) cache: PathBuf,
 }
 
 /// Where rows come from.
@@ -121,6 +130,9 @@ pub(crate) struct RowsArguments {
     /// Features of prompts without text (default: features.parquet beside the first outcome file).
     #[arg(long)]
     pub(crate) features: Option<PathBuf>,
+    /// Folder that keeps transformer embeddings between runs, by content and feature version.
+    #[arg(long, default_value = "runs/cache")]
+    pub(crate) cache: PathBuf,
 }
 
 /// How to fit.
@@ -132,16 +144,20 @@ pub(crate) struct FitArguments {
     /// Backend: flex, or ndarray and wgpu where built with that feature.
     #[arg(long, default_value = "flex")]
     pub(crate) device: DeviceKind,
-    /// Text encoder: `fast` is n-grams and a static embedding.
-    #[arg(long, default_value = "fast", value_parser = ["fast"])]
+    /// Text encoder: `fast` is a static embedding (microseconds), `dense` adds a transformer
+    /// (milliseconds).
+    #[arg(long, default_value = "fast", value_parser = ["fast", "dense"])]
     pub(crate) encoder: String,
+    /// Weights of the dense encoder (default: checkpoints/encoders/dense/model.bin of the clone).
+    #[arg(long)]
+    pub(crate) encoder_weights: Option<PathBuf>,
     /// Most passes over the training rows; training stops earlier when validation stops improving.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) epochs: Option<u32>,
     /// Networks whose distributions are averaged.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) members: Option<u32>,
-    /// Views to switch off: surface, ngrams, embedding, neighbours, tasks.
+    /// Views to switch off: surface, ngrams, embedding, dense, neighbours, tasks.
     #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(SWITCHES))]
     pub(crate) without: Vec<String>,
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tiercast_encoder::dense::DenseEncoder;
 use tiercast_evaluation::evaluate::evaluate;
 use tiercast_evaluation::render;
 use tiercast_evaluation::report::{CheckpointInfo, Report};
@@ -19,7 +20,7 @@ use tiercast_records::outcomes::{self, Outcomes, ReadOptions, Split};
 use tiercast_records::predictions::{self, Prediction};
 use tiercast_routing::distribution::GRID;
 use tiercast_trainer::card::card;
-use tiercast_trainer::featurise::features_of;
+use tiercast_trainer::featurise::{Dense, features_of};
 use tiercast_trainer::fit::FitConfig;
 use tiercast_trainer::train::{TrainOptions, train};
 
@@ -27,8 +28,9 @@ use crate::arguments::{
     Command, DataCommand, EvaluateArguments, FeaturiseArguments, FitArguments, PipelineCommand, PredictArguments,
     RowsArguments, TrainArguments,
 };
+use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
-use crate::{data, pipeline, quickstart, reference, route, serve};
+use crate::{data, encoders, pipeline, quickstart, reference, route, serve};
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
 const LEAST_COST_USD: f64 = 1e-9;
@@ -88,6 +90,7 @@ pub(crate) fn read_rows(
     arguments: &RowsArguments,
     tiers: Option<Vec<String>>,
     splits: Option<Vec<Split>>,
+    dense: Option<&DenseEncoder>,
 ) -> anyhow::Result<Rows> {
     let options = ReadOptions {
         with_text: true,
@@ -96,12 +99,32 @@ pub(crate) fn read_rows(
     };
     let outcomes = outcomes::read(&arguments.outcomes, &options)?;
     let file = read_features(arguments, &outcomes)?;
-    let features = features_of(&outcomes, file.as_ref())?;
+    let features = features_with(&outcomes, file.as_ref(), dense, &arguments.cache)?;
     // The text is not needed again; for large files it is most of the memory.
     Ok(Rows {
         outcomes: outcomes.without_text(),
         features,
     })
+}
+
+/// Features of all prompts; transformer embeddings are made once and kept in `cache`.
+pub(crate) fn features_with(
+    outcomes: &Outcomes,
+    file: Option<&FeatureFile>,
+    dense: Option<&DenseEncoder>,
+    cache: &Path,
+) -> anyhow::Result<Vec<Features>> {
+    let Some(encoder) = dense else {
+        return Ok(features_of(outcomes, file, &mut Dense::default())?);
+    };
+    let (on_disk, cache) = Cache::open(cache);
+    let mut dense = Dense {
+        encoder: Some(encoder),
+        cache,
+    };
+    let features = features_of(outcomes, file, &mut dense)?;
+    on_disk.save(&dense.cache);
+    Ok(features)
 }
 
 fn read_features(arguments: &RowsArguments, outcomes: &Outcomes) -> anyhow::Result<Option<FeatureFile>> {
@@ -122,7 +145,9 @@ fn featurise(arguments: &FeaturiseArguments) -> anyhow::Result<()> {
         splits: None,
     };
     let outcomes = outcomes::read(&arguments.outcomes, &options)?;
-    let features = features_of(&outcomes, None)?;
+    let dense = encoders::load(&arguments.encoder, arguments.encoder_weights.as_deref())?;
+    let encoder = dense.as_ref().map(|dense| &dense.encoder);
+    let features = features_with(&outcomes, None, encoder, &arguments.cache)?;
     let rows: Vec<(String, Features)> = outcomes
         .prompts
         .iter()
@@ -142,8 +167,13 @@ fn featurise(arguments: &FeaturiseArguments) -> anyhow::Result<()> {
 pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Manifest> {
     checkpoint::prepare(&arguments.out)?;
     let splits = Some(vec![Split::Train, Split::Validation]);
-    let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits)?;
-    let options = train_options(arguments, &rows.outcomes)?;
+    let dense = encoders::load(&arguments.fit.encoder, arguments.fit.encoder_weights.as_deref())?;
+    let encoder = dense.as_ref().map(|dense| &dense.encoder);
+    let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits, encoder)?;
+    let options = TrainOptions {
+        encoder_weights: dense.map(|dense| dense.weights),
+        ..train_options(arguments, &rows.outcomes)?
+    };
     let bar = TrainingProgress::new(options.fit.max_epochs);
     let trained = train(&rows.outcomes, &rows.features, &options, &mut |epoch| bar.epoch(epoch))?;
     bar.finish();
@@ -166,6 +196,7 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
         seed,
         device,
         encoder,
+        encoder_weights: _,
         epochs,
         members,
         without,
@@ -180,6 +211,7 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
     Ok(TrainOptions {
         tiers: arguments.tiers.clone().unwrap_or_else(all),
         encoder: encoder.clone(),
+        encoder_weights: None,
         device: *device,
         n_members: members.map_or(DEFAULT_MEMBERS, |members| members as usize),
         off: without.clone(),
@@ -210,7 +242,7 @@ pub(crate) fn evaluate_checkpoint(arguments: &EvaluateArguments) -> anyhow::Resu
         .iter()
         .map(|tier| tier.name.clone())
         .collect();
-    let rows = read_rows(&arguments.rows, Some(tiers), None)?;
+    let rows = read_rows(&arguments.rows, Some(tiers), None, predictor.dense_encoder())?;
     say(&format!("predicting {} prompts", rows.outcomes.prompts.len()));
     let (forecasts, evidence): (Vec<_>, Vec<_>) = predictor
         .assess(&rows.features)
@@ -270,7 +302,8 @@ fn open(folder: &Path, device: DeviceKind) -> anyhow::Result<Predictor> {
 
 fn predict(arguments: &PredictArguments) -> anyhow::Result<()> {
     let predictor = open(&arguments.checkpoint, arguments.device)?;
-    let rows = read_rows(&arguments.rows, None, arguments.split.map(|split| vec![split]))?;
+    let splits = arguments.split.map(|split| vec![split]);
+    let rows = read_rows(&arguments.rows, None, splits, predictor.dense_encoder())?;
     let forecasts = predictor.forecast(&rows.features);
     let tiers = predictor.catalog().tiers();
     let prediction = |prompt_id: &str, tier: usize, forecast: &tiercast_routing::decide::Forecast| Prediction {

@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod data;
+mod encoders;
 mod pipeline;
 mod progress;
 mod quickstart;

@@ -1,12 +1,12 @@
 //! `quickstart`: train, evaluate, report, serve, on the reference data.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tiercast_evaluation::render;
 use tiercast_server::settings::Settings;
 
 use crate::arguments::{
-    EvaluateArguments, FitArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError,
+    EvaluateArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError,
 };
 use crate::commands::{evaluate_checkpoint, print, train_checkpoint};
 use crate::progress::say;
@@ -65,5 +65,6 @@ fn rows(outcomes: &Path) -> RowsArguments {
     RowsArguments {
         outcomes: vec![outcomes.to_owned()],
         features: None,
+        cache: PathBuf::from("runs/cache"),
     }
 }

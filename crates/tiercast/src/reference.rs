@@ -10,7 +10,7 @@ use tiercast_records::disk::sha256_of_file;
 use tiercast_records::features::{self, Features};
 use tiercast_records::manifest;
 use tiercast_records::outcomes::{self, ReadOptions, Split};
-use tiercast_trainer::featurise::features_of;
+use tiercast_trainer::featurise::{Dense, features_of};
 
 use crate::progress::say;
 
@@ -83,7 +83,7 @@ fn pool(source: &Path, tiers: &[&str], out: &Path, all: &mut BTreeMap<String, Fe
         splits: Some(vec![Split::Train, Split::Validation, Split::Test]),
     };
     let outcomes = outcomes::read(&[source.to_owned()], &options)?;
-    let features = features_of(&outcomes, None)?;
+    let features = features_of(&outcomes, None, &mut Dense::default())?;
     all.extend(
         outcomes
             .prompts

@@ -1,11 +1,16 @@
 //! Features for every prompt of an outcome table: from its text, or from a features file.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tiercast_chat::prompt_request;
+use tiercast_encoder::dense::DenseEncoder;
 use tiercast_predictor::features::{FEATURE_VERSION, Featuriser};
 use tiercast_records::features::{FeatureFile, Features};
 use tiercast_records::outcomes::{Outcomes, Prompt, PromptText};
+use tiercast_routing::request::Request;
 
 /// Why there are no features.
 #[derive(Debug, Error)]
@@ -27,6 +32,12 @@ pub enum FeaturiseError {
         /// In the file.
         found: u32,
     },
+    /// The features file has no transformer embeddings.
+    #[error(
+        "prompt {0} has neither text nor a transformer embedding: make the features file again with \
+         `tiercast featurise --encoder dense`, or use --encoder fast"
+    )]
+    NoDense(String),
     /// A prompt cannot be read.
     #[error("prompt {prompt_id}: {what}")]
     Prompt {
@@ -37,8 +48,21 @@ pub enum FeaturiseError {
     },
 }
 
+/// Where transformer embeddings come from, beside the features file.
+#[derive(Default)]
+pub struct Dense<'a> {
+    /// Makes them; `None` for the `fast` encoder.
+    pub encoder: Option<&'a DenseEncoder>,
+    /// Made earlier, by [`content_key`]; what is made now is added.
+    pub cache: BTreeMap<String, Vec<i8>>,
+}
+
 /// Features parallel to `outcomes.prompts`. Text wins over the file where both are there.
-pub fn features_of(outcomes: &Outcomes, file: Option<&FeatureFile>) -> Result<Vec<Features>, FeaturiseError> {
+pub fn features_of(
+    outcomes: &Outcomes,
+    file: Option<&FeatureFile>,
+    dense: &mut Dense<'_>,
+) -> Result<Vec<Features>, FeaturiseError> {
     if let Some(found) = file
         .map(|file| file.version)
         .filter(|version| *version != FEATURE_VERSION)
@@ -46,28 +70,39 @@ pub fn features_of(outcomes: &Outcomes, file: Option<&FeatureFile>) -> Result<Ve
         return Err(FeaturiseError::Version { found });
     }
     let featuriser = Featuriser::new();
-    outcomes
+    let sources: Vec<Source> = outcomes
         .prompts
         .par_iter()
-        .map(|prompt| features_of_prompt(&featuriser, prompt, file))
-        .collect()
+        .map(|prompt| source(&featuriser, prompt, file))
+        .collect::<Result<_, _>>()?;
+    match dense.encoder {
+        Some(encoder) => with_dense(outcomes, sources, encoder, &mut dense.cache),
+        None => Ok(sources
+            .into_iter()
+            .map(|source| source.features.without_dense())
+            .collect()),
+    }
 }
 
-fn features_of_prompt(
-    featuriser: &Featuriser,
-    prompt: &Prompt,
-    file: Option<&FeatureFile>,
-) -> Result<Features, FeaturiseError> {
+/// Features but for the transformer's embedding, and what it is made from.
+struct Source {
+    features: Features,
+    /// `None` where there is no text.
+    request: Option<Request>,
+}
+
+fn source(featuriser: &Featuriser, prompt: &Prompt, file: Option<&FeatureFile>) -> Result<Source, FeaturiseError> {
     let id = || prompt.prompt_id.clone();
     let request = match (&prompt.text, file) {
         (Some(PromptText::Text(text)), _) => prompt_request(text, false),
         (Some(PromptText::MessagesJson(text)), _) => prompt_request(text, true),
         (None, Some(file)) => {
-            return file
-                .rows
-                .get(&prompt.prompt_id)
-                .cloned()
-                .ok_or_else(|| FeaturiseError::Missing(id()));
+            let found = file.rows.get(&prompt.prompt_id).cloned();
+            let features = found.ok_or_else(|| FeaturiseError::Missing(id()))?;
+            return Ok(Source {
+                features,
+                request: None,
+            });
         }
         (None, None) => return Err(FeaturiseError::NoText(id())),
     };
@@ -75,5 +110,56 @@ fn features_of_prompt(
         prompt_id: id(),
         what: error.to_string(),
     })?;
-    Ok(featuriser.features(&request))
+    Ok(Source {
+        features: featuriser.features(&request),
+        request: Some(request),
+    })
+}
+
+/// Adds the transformer's embeddings: from the cache, or made now, each text once.
+fn with_dense(
+    outcomes: &Outcomes,
+    sources: Vec<Source>,
+    encoder: &DenseEncoder,
+    cache: &mut BTreeMap<String, Vec<i8>>,
+) -> Result<Vec<Features>, FeaturiseError> {
+    let keys: Vec<Option<String>> = sources
+        .par_iter()
+        .map(|source| source.request.as_ref().map(|request| content_key(&request.ask)))
+        .collect();
+    let missing: BTreeMap<&String, &Request> = keys
+        .iter()
+        .zip(&sources)
+        .filter_map(|(key, source)| Some((key.as_ref()?, source.request.as_ref()?)))
+        .filter(|(key, _)| !cache.contains_key(*key))
+        .collect();
+    let featuriser = Featuriser::with_dense(encoder.clone());
+    let made: Vec<(String, Vec<i8>)> = missing
+        .into_par_iter()
+        .map(|(key, request)| (key.clone(), featuriser.dense(request)))
+        .collect();
+    cache.extend(made);
+    let finish = |((source, key), prompt): ((Source, Option<String>), &Prompt)| {
+        let mut features = source.features;
+        if let Some(found) = key.and_then(|key| cache.get(&key)) {
+            features.dense.clone_from(found);
+        }
+        match features.dense.is_empty() {
+            true => Err(FeaturiseError::NoDense(prompt.prompt_id.clone())),
+            false => Ok(features),
+        }
+    };
+    sources
+        .into_iter()
+        .zip(keys)
+        .zip(&outcomes.prompts)
+        .map(finish)
+        .collect()
+}
+
+/// Key of an embedding: SHA-256 of the ask, first 32 hex digits. Encoder and feature version are in
+/// the name of the cache.
+pub fn content_key(ask: &str) -> String {
+    let hash = Sha256::digest(ask.as_bytes());
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -36,8 +36,10 @@ use crate::vocabulary::fit_encoding;
 pub struct TrainOptions {
     /// Names of the tiers, in the order of the outputs.
     pub tiers: Vec<String>,
-    /// Text encoder, by name.
+    /// Text encoder, by name: `fast` or `dense`. The features have to be of it.
     pub encoder: String,
+    /// Weights of the `dense` encoder, for the checkpoint.
+    pub encoder_weights: Option<Vec<u8>>,
     /// Backend.
     pub device: DeviceKind,
     /// Networks in the ensemble.
@@ -51,7 +53,7 @@ pub struct TrainOptions {
 }
 
 /// Views that can be switched off.
-pub const SWITCHES: [&str; 5] = ["surface", "ngrams", "embedding", "neighbours", "tasks"];
+pub const SWITCHES: [&str; 6] = ["surface", "ngrams", "embedding", "dense", "neighbours", "tasks"];
 
 impl TrainOptions {
     /// Whether a view is switched off.
@@ -92,9 +94,6 @@ pub enum TrainError {
     /// The tiers make no catalog.
     #[error("{0}")]
     Catalog(String),
-    /// There is no such encoder.
-    #[error("unknown encoder `{0}`: `fast` is the one there is")]
-    UnknownEncoder(String),
     /// The device cannot be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -175,6 +174,7 @@ pub fn train(
         weights: weights::to_bytes(&Ensemble { members }).map_err(TrainError::Weights)?,
         network: config,
         encoding: prepared.encoding,
+        encoder: options.encoder_weights.clone(),
         tables,
         neighbours: model.neighbours,
         pool: model.pool,

@@ -15,7 +15,7 @@ use crate::train::TrainOptions;
 const LEAST_PROMPTS: u32 = 4;
 
 /// Most n-grams kept, the more common first.
-const MOST_NGRAMS: usize = 1 << 14;
+const MOST_NGRAMS: usize = 1 << 12;
 
 /// A signal whose standard deviation is smaller is constant.
 const LEAST_SPREAD: f64 = 1e-6;
@@ -39,7 +39,10 @@ pub fn fit_encoding(train: &[&Features], options: &TrainOptions) -> Encoding {
         surface_mean,
         surface_scale,
         embedding_dim: if options.is_off("embedding") { 0 } else { EMBEDDING_DIM },
-        dense_dim: train.first().map_or(0, |features| features.dense.len()),
+        dense_dim: match train.first() {
+            Some(features) if !options.is_off("dense") => features.dense.len(),
+            _ => 0,
+        },
         ngram_hashes,
         ngram_idf,
     }
