@@ -24,36 +24,47 @@ pub fn evaluate(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Report, 
     progress("laying out rows");
     let study = Study::new(inputs)?;
     let (predicted, baseline_notes) = baselines::fit_all(&study, progress);
+    Ok(report(&study, predicted, baseline_notes, progress).0)
+}
+
+/// The report on fitted baselines, and the replicates of each method in its order.
+pub(crate) fn report(
+    study: &Study<'_>,
+    predicted: Vec<baselines::Predicted>,
+    baseline_notes: Vec<String>,
+    progress: &dyn Fn(&str),
+) -> (Report, Vec<Replicated>) {
     progress("deciding");
-    let methods = methods(&study, predicted);
+    let methods = methods(study, predicted);
     let (mut reports, replicated): (Vec<MethodReport>, Vec<Replicated>) = methods
         .iter()
         .map(|method| {
             progress(&format!("measuring {}", method.name));
-            measure(&study, method)
+            measure(study, method)
         })
         .unzip();
-    measure_pareto_distances(&study, &mut reports);
+    measure_pareto_distances(study, &mut reports);
     progress("measuring predictions");
-    let prediction = prediction_report(&study, &methods);
-    let (slices, slice_differences) = slices(&study, &methods);
-    let mut differences = differences(&study, &reports, &replicated);
+    let prediction = prediction_report(study, &methods);
+    let (slices, slice_differences) = slices(study, &methods);
+    let mut differences = differences(study, &reports, &replicated);
     differences.extend(slice_differences);
-    Ok(Report {
+    let report = Report {
         schema_version: SCHEMA_VERSION,
-        checkpoint: inputs.checkpoint.clone(),
-        data: data(&study),
-        tiers: tiers(&study),
+        checkpoint: study.inputs.checkpoint.clone(),
+        data: data(study),
+        tiers: tiers(study),
         references: study.references.clone(),
         differences,
         slices,
-        domains: domain_rows(&study, &methods),
+        domains: domain_rows(study, &methods),
         prediction,
-        cost_head: cost_head(&study),
-        certified: certify(&study),
-        notes: notes(&study, &methods, baseline_notes),
+        cost_head: cost_head(study),
+        certified: certify(study),
+        notes: notes(study, &methods, baseline_notes),
         methods: reports,
-    })
+    };
+    (report, replicated)
 }
 
 /// tiercast, baselines, single tiers, mix, oracles.

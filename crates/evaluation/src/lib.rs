@@ -12,5 +12,6 @@ mod prediction;
 pub mod render;
 pub mod report;
 pub mod study;
+pub mod suite;
 mod sweep;
 mod two_tier;

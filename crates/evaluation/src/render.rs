@@ -25,6 +25,7 @@ mod number;
 mod plain;
 mod results;
 mod small;
+pub mod suite;
 mod table;
 
 /// Why a report could not be written.

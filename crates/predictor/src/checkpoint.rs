@@ -206,15 +206,7 @@ pub fn prepare(folder: &Path) -> Result<(), CheckpointError> {
 /// as the model card.
 pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Result<Manifest, CheckpointError> {
     prepare(folder)?;
-    let files = [
-        (WEIGHTS, contents.weights.clone()),
-        (NETWORK, json(&contents.network)),
-        (FEATURES, json(&contents.encoding)),
-        (CATALOG, json(&contents.catalog)),
-        (CALIBRATION, json(&contents.calibration)),
-        (CURVES, curves.as_bytes().to_vec()),
-        (CARD, card.as_bytes().to_vec()),
-    ];
+    let files = files(contents, curves, card);
     let manifest = manifest(contents, &files);
     let partial = beside(folder, "partial");
     let written = write_all(&partial, &files, &json(&manifest)).and_then(|()| swap(folder, &partial));
@@ -227,6 +219,25 @@ pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Res
         });
     }
     Ok(manifest)
+}
+
+/// The manifest that [`save`] would write: for a predictor that is used and not kept. The id is that
+/// of the saved checkpoint, of which the card is no part.
+pub fn unsaved(contents: &Contents, curves: &str) -> Manifest {
+    manifest(contents, &files(contents, curves, ""))
+}
+
+/// Every file but the manifest.
+fn files(contents: &Contents, curves: &str, card: &str) -> [(&'static str, Vec<u8>); 7] {
+    [
+        (WEIGHTS, contents.weights.clone()),
+        (NETWORK, json(&contents.network)),
+        (FEATURES, json(&contents.encoding)),
+        (CATALOG, json(&contents.catalog)),
+        (CALIBRATION, json(&contents.calibration)),
+        (CURVES, curves.as_bytes().to_vec()),
+        (CARD, card.as_bytes().to_vec()),
+    ]
 }
 
 fn manifest(contents: &Contents, files: &[(&str, Vec<u8>)]) -> Manifest {

@@ -5,10 +5,8 @@ use std::path::Path;
 use tiercast_evaluation::render;
 use tiercast_server::settings::Settings;
 
-use crate::arguments::{
-    EvaluateArguments, FitArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError,
-};
-use crate::commands::{evaluate_checkpoint, print, train_checkpoint};
+use crate::arguments::{FitArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError};
+use crate::commands::{CheckpointEvaluation, evaluate_checkpoint, print, train_checkpoint};
 use crate::progress::say;
 use crate::serve;
 
@@ -46,7 +44,7 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
             ..arguments.fit
         },
     })?;
-    let report = evaluate_checkpoint(&EvaluateArguments {
+    let report = evaluate_checkpoint(&CheckpointEvaluation {
         checkpoint: checkpoint.clone(),
         rows: rows(&outcomes),
         split: tiercast_records::outcomes::Split::Test,

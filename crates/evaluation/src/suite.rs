@@ -1,0 +1,184 @@
+//! Measures a suite: one split, or out-of-fold forecasts pooled and measured once.
+//!
+//! A fold rewrites the splits of one table of outcomes, so prompt indices are those of every fold.
+//! Baselines are fitted per fold on the rows that tiercast was trained on, then pooled alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::baselines::{self, Predicted};
+use crate::evaluate;
+use crate::method::Replicated;
+use crate::report::{MethodKind, Report};
+use crate::study::{EvaluationError, Inputs, Study, Table};
+
+pub mod result;
+
+/// Name of the baseline that sends long prompts to the dearer tier and learns nothing.
+const UNTRAINED: &str = "length_untrained";
+
+/// A report with the replicates of its headline figure.
+pub struct Measured {
+    /// All figures.
+    pub report: Report,
+    /// Which figure leads.
+    pub headline: Headline,
+    /// Per method, in the order of the report: the headline on each replicate.
+    pub(crate) replicates: Vec<Vec<f64>>,
+}
+
+/// The figure that a suite is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Headline {
+    /// Average performance gap recovered, two tiers (A.1).
+    Apgr,
+    /// Mean quality over all budgets on linear cost (A.2).
+    Aiq,
+}
+
+impl Headline {
+    /// For a heading.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Apgr => "APGR",
+            Self::Aiq => "AIQ",
+        }
+    }
+}
+
+/// Baselines fitted on one fold or several: predicted quality per tested prompt.
+#[derive(Default)]
+pub struct Baselines {
+    /// By name, in the order of their first fold.
+    fitted: Vec<Fitted>,
+    notes: BTreeSet<String>,
+}
+
+struct Fitted {
+    name: String,
+    label: String,
+    kind: MethodKind,
+    settings: Vec<String>,
+    /// Per prompt: a value per tier.
+    quality: BTreeMap<usize, Vec<f64>>,
+}
+
+impl Baselines {
+    /// Fits on the train and validation rows of `inputs`, predicts the rows of its split.
+    pub fn fit(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Self, EvaluationError> {
+        let study = Study::new(inputs)?;
+        let (predicted, notes) = baselines::fit_all(&study, progress);
+        let fitted = predicted.into_iter().map(|predicted| Fitted {
+            quality: rows(&predicted.items, &study.items.prompts),
+            name: predicted.name,
+            label: predicted.label,
+            kind: predicted.kind,
+            settings: vec![predicted.setting],
+        });
+        Ok(Self {
+            fitted: fitted.collect(),
+            notes: notes.into_iter().collect(),
+        })
+    }
+
+    /// Takes in the predictions of another fold.
+    pub fn extend(&mut self, other: Self) {
+        self.notes.extend(other.notes);
+        for fitted in other.fitted {
+            match self.fitted.iter_mut().find(|held| held.name == fitted.name) {
+                Some(held) => {
+                    held.quality.extend(fitted.quality);
+                    held.settings.extend(fitted.settings);
+                }
+                None => self.fitted.push(fitted),
+            }
+        }
+    }
+}
+
+fn rows(table: &Table, prompts: &[usize]) -> BTreeMap<usize, Vec<f64>> {
+    let row = |(item, prompt): (usize, &usize)| (*prompt, table.row(item).to_vec());
+    prompts.iter().enumerate().map(row).collect()
+}
+
+/// Measures the rows of one split, with baselines fitted on its train rows.
+pub fn measure(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Measured, EvaluationError> {
+    let study = Study::new(inputs)?;
+    let (predicted, notes) = baselines::fit_all(&study, progress);
+    Ok(measured(&study, predicted, notes, progress))
+}
+
+/// Measures forecasts that were made without their rows: `inputs` has the tested rows of every fold
+/// in its split and none in train or validation.
+pub fn measure_pooled(
+    inputs: &Inputs<'_>,
+    baselines: &Baselines,
+    progress: &dyn Fn(&str),
+) -> Result<Measured, EvaluationError> {
+    let study = Study::new(inputs)?;
+    let mut notes: Vec<String> = baselines.notes.iter().cloned().collect();
+    notes.push("Forecasts are out of fold: every row was predicted by networks and baselines fitted on others.".to_owned());
+    let predicted = baselines.fitted.iter().filter_map(|fitted| pooled(&study, fitted)).collect();
+    Ok(measured(&study, predicted, notes, progress))
+}
+
+/// `None` where some fold could not fit it.
+fn pooled(study: &Study<'_>, fitted: &Fitted) -> Option<Predicted> {
+    let row = |prompt: &usize| fitted.quality.get(prompt).cloned();
+    let items: Vec<Vec<f64>> = study.items.prompts.iter().map(row).collect::<Option<_>>()?;
+    let settings: BTreeSet<&str> = fitted.settings.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+    Some(Predicted {
+        name: fitted.name.clone(),
+        label: fitted.label.clone(),
+        kind: fitted.kind,
+        setting: settings.into_iter().collect::<Vec<_>>().join("; "),
+        validation: Table::from_rows(study.n_tiers, &[]),
+        items: Table::from_rows(study.n_tiers, &items),
+    })
+}
+
+fn measured(
+    study: &Study<'_>,
+    mut predicted: Vec<Predicted>,
+    notes: Vec<String>,
+    progress: &dyn Fn(&str),
+) -> Measured {
+    predicted.extend((study.n_tiers == 2).then(|| untrained_length(study)));
+    let (report, replicated) = evaluate::report(study, predicted, notes, progress);
+    let headline = if study.n_tiers == 2 { Headline::Apgr } else { Headline::Aiq };
+    let of = |replicated: Replicated| match headline {
+        Headline::Apgr => replicated.apgr,
+        Headline::Aiq => replicated.aiq,
+    };
+    Measured {
+        report,
+        headline,
+        replicates: replicated.into_iter().map(of).collect(),
+    }
+}
+
+/// Longer is harder, with nothing learned: what the published figures for prompt length mean. Only
+/// the order counts, so the gain is the logarithm of the tokens scaled into [0, 1].
+fn untrained_length(study: &Study<'_>) -> Predicted {
+    let gain = |prompt: &usize| {
+        let tokens = f64::from(study.inputs.features[*prompt].ask_tokens);
+        tokens.ln_1p() / f64::from(u32::MAX).ln_1p()
+    };
+    let row = |prompt: &usize| {
+        let mut row = vec![1.0; study.n_tiers];
+        row[study.references.cheapest] -= gain(prompt);
+        row
+    };
+    let table = |prompts: &[usize]| Table::from_rows(study.n_tiers, &prompts.iter().map(row).collect::<Vec<_>>());
+    Predicted {
+        name: UNTRAINED.to_owned(),
+        label: "Prompt length, untrained".to_owned(),
+        kind: MethodKind::Learned,
+        setting: "nothing is fitted: longer is harder".to_owned(),
+        validation: table(&study.validation.prompts),
+        items: table(&study.items.prompts),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! The rows of a suite: read, narrowed, renamed and pooled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tiercast_predictor::checkpoint::DataFile;
+use tiercast_records::features::{self, Features};
+use tiercast_records::outcomes::{self, Model, Outcome, Outcomes, ReadOptions, Split};
+use tiercast_trainer::featurise::features_of;
+
+use super::definition::Set;
+
+/// Where reference figures lie when the data folder has no such file.
+const REFERENCE: &str = "datasets/reference";
+
+/// Outcomes and, per encoder, features parallel to their prompts.
+#[derive(Debug, Clone)]
+pub(crate) struct Data {
+    pub(crate) outcomes: Outcomes,
+    pub(crate) features: BTreeMap<String, Vec<Features>>,
+}
+
+/// Where `file` is: in the data folder, else among the reference data.
+pub(crate) fn locate(folder: &Path, file: &str) -> Option<PathBuf> {
+    let places = [folder.join(file), Path::new(REFERENCE).join(file)];
+    places.into_iter().find(|path| path.is_file())
+}
+
+/// Name and hash for the result.
+pub(crate) fn data_file(path: &Path) -> anyhow::Result<DataFile> {
+    Ok(DataFile {
+        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        sha256: tiercast_records::disk::sha256_of_file(path)?,
+    })
+}
+
+/// Reads a set's rows of `splits`; rows of other splits are not held.
+pub(crate) fn read(path: &Path, set: &Set, splits: &[Split], encoders: &[String]) -> anyhow::Result<Data> {
+    let options = ReadOptions {
+        with_text: true,
+        models: Some(set.tiers.clone()),
+        splits: Some(splits.to_vec()),
+    };
+    let all = outcomes::read(&[path.to_owned()], &options)?;
+    let outcomes = all.filter(|outcome| set.has_subset(&all.prompts[outcome.prompt].subset));
+    let features = encoders.iter().map(|encoder| {
+        let features = features_for(&outcomes, path, encoder)?;
+        Ok((encoder.clone(), features))
+    });
+    let features = features.collect::<anyhow::Result<_>>()?;
+    // The text is not needed again; for large files it is most of the memory.
+    let outcomes = outcomes.without_text();
+    Ok(Data {
+        outcomes: renamed(outcomes, set),
+        features,
+    })
+}
+
+/// Features of every prompt for one encoder: from its text, or else from the file beside the rows.
+fn features_for(outcomes: &Outcomes, path: &Path, encoder: &str) -> anyhow::Result<Vec<Features>> {
+    if encoder != "fast" {
+        anyhow::bail!("there are no features for encoder `{encoder}` yet: use --encoders fast");
+    }
+    let beside = path.with_file_name("features.parquet");
+    let has_all_text = outcomes.prompts.iter().all(|prompt| prompt.text.is_some());
+    let file = (!has_all_text && beside.is_file()).then(|| features::read(&beside)).transpose()?;
+    Ok(features_of(outcomes, file.as_ref())?)
+}
+
+/// With the common names of its tiers. Models are no longer in order of their names.
+fn renamed(mut outcomes: Outcomes, set: &Set) -> Outcomes {
+    for model in &mut outcomes.models {
+        let position = set.tiers.iter().position(|tier| *tier == model.name);
+        if let Some(name) = position.and_then(|position| set.stand_for.get(position)) {
+            model.name.clone_from(name);
+        }
+    }
+    outcomes.in_order()
+}
+
+/// Sets put together, the first one whole. Of the later ones, questions of the first take no part,
+/// so that a set that is left out is nowhere trained on.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) data: Data,
+    /// Per prompt: whether it is of the first set.
+    pub(crate) is_first: Vec<bool>,
+    /// Answers dropped because an earlier set has one of the same tier on the same prompt.
+    pub(crate) n_dropped: usize,
+}
+
+/// Pools sets; prompts that several have are held once, under the first.
+pub(crate) fn pool(sets: &[&Data]) -> Pool {
+    let first_keys: BTreeSet<&str> = sets[0].outcomes.prompts.iter().map(|prompt| prompt.split_key.as_str()).collect();
+    let first_ids: BTreeSet<&str> = sets[0].outcomes.prompts.iter().map(|prompt| prompt.prompt_id.as_str()).collect();
+    let mut tables = Tables::default();
+    for (index, set) in sets.iter().enumerate() {
+        tables.add(&set.outcomes, |key| index == 0 || !first_keys.contains(key));
+    }
+    let outcomes = tables.outcomes.in_order();
+    let features = sets[0].features.keys().map(|encoder| (encoder.clone(), pooled_features(sets, encoder, &outcomes)));
+    Pool {
+        is_first: outcomes.prompts.iter().map(|prompt| first_ids.contains(prompt.prompt_id.as_str())).collect(),
+        n_dropped: tables.n_dropped,
+        data: Data {
+            features: features.collect(),
+            outcomes,
+        },
+    }
+}
+
+fn pooled_features(sets: &[&Data], encoder: &str, outcomes: &Outcomes) -> Vec<Features> {
+    let all = sets.iter().flat_map(|set| set.outcomes.prompts.iter().zip(&set.features[encoder]));
+    let by_id: BTreeMap<&str, &Features> = all.map(|(prompt, features)| (prompt.prompt_id.as_str(), features)).collect();
+    outcomes.prompts.iter().map(|prompt| by_id[prompt.prompt_id.as_str()].clone()).collect()
+}
+
+/// Tables being put together, and where everything is in them.
+#[derive(Default)]
+struct Tables {
+    outcomes: Outcomes,
+    prompts: BTreeMap<String, usize>,
+    answered: BTreeSet<(usize, usize)>,
+    n_dropped: usize,
+}
+
+impl Tables {
+    fn add(&mut self, set: &Outcomes, takes_key: impl Fn(&str) -> bool) {
+        let models: Vec<usize> = set.models.iter().map(|model| self.model(model)).collect();
+        let kinds: Vec<usize> = set.score_kinds.iter().map(|kind| self.score_kind(kind)).collect();
+        for outcome in set.outcomes.iter().filter(|outcome| takes_key(&set.prompts[outcome.prompt].split_key)) {
+            let (prompt, model) = (self.prompt(set, outcome.prompt), models[outcome.model]);
+            if !self.answered.insert((prompt, model)) {
+                self.n_dropped += 1;
+                continue;
+            }
+            let score_kind = kinds[outcome.score_kind];
+            self.outcomes.outcomes.push(Outcome { prompt, model, score_kind, ..*outcome });
+        }
+    }
+
+    fn prompt(&mut self, set: &Outcomes, prompt: usize) -> usize {
+        let prompt = &set.prompts[prompt];
+        if let Some(known) = self.prompts.get(&prompt.prompt_id) {
+            return *known;
+        }
+        self.prompts.insert(prompt.prompt_id.clone(), self.outcomes.prompts.len());
+        self.outcomes.prompts.push(prompt.clone());
+        self.outcomes.prompts.len() - 1
+    }
+
+    fn model(&mut self, model: &Model) -> usize {
+        let models = &mut self.outcomes.models;
+        models.iter().position(|known| known.name == model.name).unwrap_or_else(|| {
+            models.push(model.clone());
+            models.len() - 1
+        })
+    }
+
+    fn score_kind(&mut self, kind: &String) -> usize {
+        let kinds = &mut self.outcomes.score_kinds;
+        kinds.iter().position(|known| known == kind).unwrap_or_else(|| {
+            kinds.push(kind.clone());
+            kinds.len() - 1
+        })
+    }
+}
+
+/// The rows with these splits; and of them only train and validation with their features, which is
+/// all that training is given.
+pub(crate) fn in_fold(outcomes: &Outcomes, fold: &[Split]) -> Outcomes {
+    let mut outcomes = outcomes.clone();
+    outcomes.prompts.iter_mut().zip(fold).for_each(|(prompt, split)| prompt.split = *split);
+    outcomes
+}
+
+/// Only train and validation rows, with their features: all that training is given.
+pub(crate) fn learnable(outcomes: &Outcomes, features: &[Features]) -> (Outcomes, Vec<Features>) {
+    let is_in = |split| matches!(split, Split::Train | Split::Validation);
+    let kept = outcomes.filter(|outcome| is_in(outcomes.prompts[outcome.prompt].split));
+    let by_id: BTreeMap<&str, &Features> =
+        outcomes.prompts.iter().zip(features).map(|(prompt, features)| (prompt.prompt_id.as_str(), features)).collect();
+    let features = kept.prompts.iter().map(|prompt| by_id[prompt.prompt_id.as_str()].clone()).collect();
+    (kept, features)
+}
+
+/// Scores permuted between the prompts of one split that the same models answered; tokens and costs
+/// stay. What is learned from it is noise.
+pub(crate) fn shuffled(mut outcomes: Outcomes, seed: u64) -> Outcomes {
+    let mut answers: Vec<Vec<usize>> = vec![Vec::new(); outcomes.prompts.len()];
+    for (index, outcome) in outcomes.outcomes.iter().enumerate() {
+        answers[outcome.prompt].push(index);
+    }
+    let mut alike: BTreeMap<(Split, Vec<usize>), Vec<&Vec<usize>>> = BTreeMap::new();
+    for (prompt, answers) in answers.iter().enumerate() {
+        let models = answers.iter().map(|index| outcomes.outcomes[*index].model).collect();
+        alike.entry((outcomes.prompts[prompt].split, models)).or_default().push(answers);
+    }
+    let mut random = SplitMix(seed);
+    let mut scores: Vec<(usize, f64)> = Vec::new();
+    for group in alike.values() {
+        let order = random.order(group.len());
+        for (to, from) in group.iter().zip(order) {
+            scores.extend(to.iter().zip(group[from]).map(|(to, from)| (*to, outcomes.outcomes[*from].score)));
+        }
+    }
+    scores.into_iter().for_each(|(index, score)| outcomes.outcomes[index].score = score);
+    outcomes
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): enough to permute, and no dependency.
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn order(&mut self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        for last in (1..n).rev() {
+            order.swap(last, (self.next() % (last as u64 + 1)) as usize);
+        }
+        order
+    }
+}
