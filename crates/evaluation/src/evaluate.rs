@@ -24,18 +24,18 @@ pub fn evaluate(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Report, 
     progress("laying out rows");
     let study = Study::new(inputs)?;
     let (predicted, baseline_notes) = baselines::fit_all(&study, progress);
-    Ok(report(&study, predicted, baseline_notes, progress).0)
+    progress("deciding");
+    let methods = methods(&study, predicted);
+    Ok(report(&study, &methods, baseline_notes, progress).0)
 }
 
-/// The report on fitted baselines, and the replicates of each method in its order.
+/// The report on methods that have decided, and the replicates of each in their order.
 pub(crate) fn report(
     study: &Study<'_>,
-    predicted: Vec<baselines::Predicted>,
+    methods: &[Method],
     baseline_notes: Vec<String>,
     progress: &dyn Fn(&str),
 ) -> (Report, Vec<Replicated>) {
-    progress("deciding");
-    let methods = methods(study, predicted);
     let (mut reports, replicated): (Vec<MethodReport>, Vec<Replicated>) = methods
         .iter()
         .map(|method| {
@@ -45,8 +45,8 @@ pub(crate) fn report(
         .unzip();
     measure_pareto_distances(study, &mut reports);
     progress("measuring predictions");
-    let prediction = prediction_report(study, &methods);
-    let (slices, slice_differences) = slices(study, &methods);
+    let prediction = prediction_report(study, methods);
+    let (slices, slice_differences) = slices(study, methods);
     let mut differences = differences(study, &reports, &replicated);
     differences.extend(slice_differences);
     let report = Report {
@@ -57,18 +57,18 @@ pub(crate) fn report(
         references: study.references.clone(),
         differences,
         slices,
-        domains: domain_rows(study, &methods),
+        domains: domain_rows(study, methods),
         prediction,
         cost_head: cost_head(study),
         certified: certify(study),
-        notes: notes(study, &methods, baseline_notes),
+        notes: notes(study, methods, baseline_notes),
         methods: reports,
     };
     (report, replicated)
 }
 
 /// tiercast, baselines, single tiers, mix, oracles.
-fn methods(study: &Study<'_>, predicted: Vec<baselines::Predicted>) -> Vec<Method> {
+pub(crate) fn methods(study: &Study<'_>, predicted: Vec<baselines::Predicted>) -> Vec<Method> {
     let mut methods = vec![tiercast(study)];
     methods.extend(predicted.into_iter().map(|predicted| baseline(study, predicted)));
     methods.extend(single_tiers(study));

@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tiercast_statistics::curve::strong_first;
+
 use crate::baselines::{self, Predicted};
 use crate::evaluate;
-use crate::method::Replicated;
+use crate::method::{Method, Replicated};
 use crate::report::{MethodKind, Report};
 use crate::study::{EvaluationError, Inputs, Study, Table};
+use crate::two_tier::two_tier;
 
 pub mod result;
 
@@ -24,6 +27,8 @@ pub struct Measured {
     pub headline: Headline,
     /// Per method, in the order of the report: the headline on each replicate.
     pub(crate) replicates: Vec<Vec<f64>>,
+    /// Per method: APGR of ranks within each fold, and its replicates. Pooled and two tiers only.
+    pub(crate) within_folds: Vec<Option<(f64, Vec<f64>)>>,
 }
 
 /// The figure that a suite is about.
@@ -105,28 +110,40 @@ fn rows(table: &Table, prompts: &[usize]) -> BTreeMap<usize, Vec<f64>> {
 pub fn measure(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Measured, EvaluationError> {
     let study = Study::new(inputs)?;
     let (predicted, notes) = baselines::fit_all(&study, progress);
-    Ok(measured(&study, predicted, notes, progress))
+    Ok(measured(&study, predicted, notes, None, progress))
 }
 
 /// Measures forecasts that were made without their rows: `inputs` has the tested rows of every fold
-/// in its split and none in train or validation.
+/// in its split and none in train or validation. `folds` has the fold of each prompt.
 pub fn measure_pooled(
     inputs: &Inputs<'_>,
     baselines: &Baselines,
+    folds: &[usize],
     progress: &dyn Fn(&str),
 ) -> Result<Measured, EvaluationError> {
     let study = Study::new(inputs)?;
     let mut notes: Vec<String> = baselines.notes.iter().cloned().collect();
-    notes.push("Forecasts are out of fold: every row was predicted by networks and baselines fitted on others.".to_owned());
-    let predicted = baselines.fitted.iter().filter_map(|fitted| pooled(&study, fitted)).collect();
-    Ok(measured(&study, predicted, notes, progress))
+    notes.push(
+        "Forecasts are out of fold: every row was predicted by networks and baselines fitted on others.".to_owned(),
+    );
+    let predicted = baselines
+        .fitted
+        .iter()
+        .filter_map(|fitted| pooled(&study, fitted))
+        .collect();
+    Ok(measured(&study, predicted, notes, Some(folds), progress))
 }
 
 /// `None` where some fold could not fit it.
 fn pooled(study: &Study<'_>, fitted: &Fitted) -> Option<Predicted> {
     let row = |prompt: &usize| fitted.quality.get(prompt).cloned();
     let items: Vec<Vec<f64>> = study.items.prompts.iter().map(row).collect::<Option<_>>()?;
-    let settings: BTreeSet<&str> = fitted.settings.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+    let settings: BTreeSet<&str> = fitted
+        .settings
+        .iter()
+        .map(String::as_str)
+        .filter(|s| !s.is_empty())
+        .collect();
     Some(Predicted {
         name: fitted.name.clone(),
         label: fitted.label.clone(),
@@ -141,11 +158,18 @@ fn measured(
     study: &Study<'_>,
     mut predicted: Vec<Predicted>,
     notes: Vec<String>,
+    folds: Option<&[usize]>,
     progress: &dyn Fn(&str),
 ) -> Measured {
     predicted.extend((study.n_tiers == 2).then(|| untrained_length(study)));
-    let (report, replicated) = evaluate::report(study, predicted, notes, progress);
-    let headline = if study.n_tiers == 2 { Headline::Apgr } else { Headline::Aiq };
+    let methods = evaluate::methods(study, predicted);
+    let (report, replicated) = evaluate::report(study, &methods, notes, progress);
+    let within_folds = |method: &Method| within_folds(study, method.scores.as_ref()?, folds?);
+    let headline = if study.n_tiers == 2 {
+        Headline::Apgr
+    } else {
+        Headline::Aiq
+    };
     let of = |replicated: Replicated| match headline {
         Headline::Apgr => replicated.apgr,
         Headline::Aiq => replicated.aiq,
@@ -154,7 +178,34 @@ fn measured(
         report,
         headline,
         replicates: replicated.into_iter().map(of).collect(),
+        within_folds: methods.iter().map(within_folds).collect(),
     }
+}
+
+/// APGR with each fold ranked by itself. Pooled scores compare folds with each other too, and there
+/// a fold that is hard is forecast from the easier others: a constant then falls below random.
+fn within_folds(study: &Study<'_>, scores: &[f64], folds: &[usize]) -> Option<(f64, Vec<f64>)> {
+    let of_item: Vec<usize> = study.items.prompts.iter().map(|prompt| folds[*prompt]).collect();
+    let all: Vec<usize> = (0..scores.len()).collect();
+    let (two_tier, replicates) = two_tier(study, &ranks(scores, &of_item), &all);
+    Some((two_tier.apgr?.value, replicates))
+}
+
+/// Rank of each score inside its fold, in (0, 1); equal scores share the mean of theirs.
+fn ranks(scores: &[f64], folds: &[usize]) -> Vec<f64> {
+    let mut ranks = vec![0.0; scores.len()];
+    for fold in folds.iter().copied().collect::<BTreeSet<usize>>() {
+        let inside: Vec<usize> = (0..scores.len()).filter(|item| folds[*item] == fold).collect();
+        let of_fold: Vec<f64> = inside.iter().map(|item| scores[*item]).collect();
+        let mut n_above = 0.0;
+        for block in strong_first(&of_fold) {
+            let size = block.len() as f64;
+            let rank = 1.0 - (n_above + size / 2.0) / of_fold.len() as f64;
+            block.iter().for_each(|place| ranks[inside[*place]] = rank);
+            n_above += size;
+        }
+    }
+    ranks
 }
 
 /// Longer is harder, with nothing learned: what the published figures for prompt length mean. Only

@@ -195,32 +195,32 @@ pub(crate) struct SuiteArguments {
     #[arg(long = "suite", id = "suite", value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Folder of the suites.
-    #[arg(long, default_value = "evals/suites", requires = "suite")]
+    #[arg(long, default_value = "evals/suites", conflicts_with = "checkpoint")]
     pub(crate) suites: PathBuf,
     /// Folder of the outcome files; what is not there is looked for in datasets/reference, and a
     /// suite whose data is in neither is skipped (an error where TIERCAST_REQUIRE names `shared`).
-    #[arg(long, default_value = "../shared/data", requires = "suite")]
+    #[arg(long, default_value = "../shared/data", conflicts_with = "checkpoint")]
     pub(crate) data: PathBuf,
     /// Only these parts of the suite.
-    #[arg(long, value_delimiter = ',', requires = "suite")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "checkpoint")]
     pub(crate) part: Vec<String>,
     /// Text encoders to train with; all are printed.
-    #[arg(long, value_delimiter = ',', default_value = "fast", value_parser = ["fast"], requires = "suite")]
+    #[arg(long, value_delimiter = ',', default_value = "fast", value_parser = ["fast"], conflicts_with = "checkpoint")]
     pub(crate) encoders: Vec<String>,
     /// Measure on five folds inside the train split instead: for making choices without test rows.
-    #[arg(long, requires = "suite")]
+    #[arg(long, conflicts_with = "checkpoint")]
     pub(crate) inner: bool,
     /// Train with this many seeds, from --seed on, and print the spread of the headline.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100), requires = "suite")]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with = "checkpoint")]
     pub(crate) seeds: u32,
     /// Train once more on outcomes permuted between prompts: what noise gives.
-    #[arg(long, requires = "suite")]
+    #[arg(long, conflicts_with = "checkpoint")]
     pub(crate) control: Option<ControlKind>,
     /// Most passes over the training rows.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000), requires = "suite")]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "checkpoint")]
     pub(crate) epochs: Option<u32>,
     /// Networks whose distributions are averaged.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64), requires = "suite")]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64), conflicts_with = "checkpoint")]
     pub(crate) members: Option<u32>,
 }
 

@@ -59,7 +59,9 @@ pub(crate) fn run(arguments: &EvaluateArguments, name: &str) -> anyhow::Result<(
     let is_one = suites.len() == 1;
     for suite in suites {
         let suite = with_parts(suite, &options.part)?;
-        let Some(result) = run_one(arguments, &suite, rows)? else { continue };
+        let Some(result) = run_one(arguments, &suite, rows)? else {
+            continue;
+        };
         let folder = match &arguments.out {
             Some(out) if is_one => out.clone(),
             Some(out) => out.join(&suite.name),
@@ -77,7 +79,9 @@ fn rows(arguments: &EvaluateArguments) -> Result<Rows, UsageError> {
         (Split::Test, true) => Ok(Rows::Inner),
         (Split::Test, false) => Ok(Rows::Test),
         (Split::Validation, false) => Ok(Rows::Validation),
-        (_, true) => Err(UsageError("--inner uses the train split alone: leave --split out".to_owned())),
+        (_, true) => Err(UsageError(
+            "--inner uses the train split alone: leave --split out".to_owned(),
+        )),
         (split, false) => {
             let what = format!("a suite reports on test or validation, not on {}", split.name());
             Err(UsageError(what))
@@ -89,10 +93,16 @@ fn rows(arguments: &EvaluateArguments) -> Result<Rows, UsageError> {
 fn with_parts(mut suite: Suite, wanted: &[String]) -> Result<Suite, UsageError> {
     let known: Vec<String> = suite.part.iter().map(|part| part.name.clone()).collect();
     if let Some(unknown) = wanted.iter().find(|name| !known.contains(name)) {
-        let what = format!("suite `{}` has no part `{unknown}`; it has: {}", suite.name, known.join(", "));
+        let what = format!(
+            "suite `{}` has no part `{unknown}`; it has: {}",
+            suite.name,
+            known.join(", ")
+        );
         return Err(UsageError(what));
     }
-    suite.part.retain(|part| wanted.is_empty() || wanted.contains(&part.name));
+    suite
+        .part
+        .retain(|part| wanted.is_empty() || wanted.contains(&part.name));
     Ok(suite)
 }
 
@@ -110,7 +120,11 @@ fn default_folder(suite: &Suite, rows: Rows, options: &SuiteArguments) -> PathBu
 /// `None` where the data is not here.
 fn run_one(arguments: &EvaluateArguments, suite: &Suite, rows: Rows) -> anyhow::Result<Option<SuiteResult>> {
     let folder = &arguments.suite.data;
-    let missing: Vec<&str> = suite.files().into_iter().filter(|file| data::locate(folder, file).is_none()).collect();
+    let missing: Vec<&str> = suite
+        .files()
+        .into_iter()
+        .filter(|file| data::locate(folder, file).is_none())
+        .collect();
     if !missing.is_empty() {
         return skip(suite, &missing, folder).map(|()| None);
     }
@@ -120,7 +134,10 @@ fn run_one(arguments: &EvaluateArguments, suite: &Suite, rows: Rows) -> anyhow::
         say(&format!("suite {}, part {}", suite.name, part.name));
         parts.extend(parts::run(suite, part, rows, arguments, &locate)?);
     }
-    let data: Vec<_> = files_of(suite).iter().map(|file| data::data_file(&locate(file)?)).collect::<anyhow::Result<_>>()?;
+    let data: Vec<_> = files_of(suite)
+        .iter()
+        .map(|file| data::data_file(&locate(file)?))
+        .collect::<anyhow::Result<_>>()?;
     Ok(Some(SuiteResult {
         schema_version: SCHEMA_VERSION,
         suite: suite.name.clone(),
@@ -145,7 +162,12 @@ fn run_one(arguments: &EvaluateArguments, suite: &Suite, rows: Rows) -> anyhow::
 /// Files of the parts that run.
 fn files_of(suite: &Suite) -> BTreeSet<&str> {
     let sets = |part: &Part| part.sets.clone();
-    suite.part.iter().flat_map(sets).map(|set| suite.set(&set).file.as_str()).collect()
+    suite
+        .part
+        .iter()
+        .flat_map(sets)
+        .map(|set| suite.set(&set).file.as_str())
+        .collect()
 }
 
 /// Says what is missing; an error where the machine must have it.
@@ -172,7 +194,11 @@ fn is_required(what: &str) -> bool {
 /// Commit of the checkout; `-dirty` where tracked files were changed.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        let output = Command::new("git")
+            .args(arguments)
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {

@@ -7,7 +7,7 @@ use tiercast_records::disk::write_atomically;
 
 use super::RenderError;
 use super::curve::shortened;
-use super::number::{ABSENT, count, fixed, gain, interval, optional, percent, score};
+use super::number::{ABSENT, count, fixed, gain, interval, optional, percent, score, usd_per_thousand};
 use super::table::escaped;
 use crate::report::{Estimate, MethodKind};
 use crate::suite::Headline;
@@ -15,10 +15,12 @@ use crate::suite::result::{EncoderResult, MethodFigures, PartResult, SuiteResult
 
 /// Width of the first column.
 const NAME: usize = 32;
-/// Width of every column of numbers.
-const NUMBER: usize = 24;
+/// Widths of the columns with intervals and of the others.
+const WIDE: usize = 25;
+const NARROW: usize = 8;
 
-const LEGEND: &str = "Brackets hold the 95 % interval of a bootstrap over questions; differences are paired on the \
+const LEGEND: &str = "Quality and cost (US dollars per 1,000 prompts) are at the setting chosen on validation, or \
+the only one; 95 %: cost at 95 % of the best single tier's quality, as a share of its cost. Brackets hold the 95 % interval of a bootstrap over questions; differences are paired on the \
 same replicates, * where the interval excludes zero. Baselines route with the cost forecast of the encoder they are \
 compared with; their own column is that of the first encoder.";
 
@@ -40,7 +42,11 @@ pub fn write(result: &SuiteResult, folder: &Path) -> Result<(), RenderError> {
 /// All parts, for the terminal.
 pub fn table(result: &SuiteResult) -> String {
     let parts = result.parts.iter().map(plain_part);
-    let text = [vec![format!("{}\n{}\n", result.title, made_by(result))], parts.collect()].concat();
+    let text = [
+        vec![format!("{}\n{}\n", result.title, made_by(result))],
+        parts.collect(),
+    ]
+    .concat();
     text.join("\n") + &format!("\n{LEGEND}\n")
 }
 
@@ -52,10 +58,17 @@ fn made_by(result: &SuiteResult) -> String {
 }
 
 fn plain_part(part: &PartResult) -> String {
+    let n_wide = 1 + part.encoders.len();
     let line = |cells: &[String]| {
-        let numbers = cells[1..].iter().map(|cell| format!(" {cell:>NUMBER$}"));
+        let width = |index| if index < n_wide { WIDE } else { NARROW };
+        let numbers = cells[1..]
+            .iter()
+            .enumerate()
+            .map(|(i, cell)| format!(" {cell:>width$}", width = width(i)));
         let name = shortened(&cells[0], NAME);
-        format!("{name:<NAME$}{}", numbers.collect::<String>()).trim_end().to_owned()
+        format!("{name:<NAME$}{}", numbers.collect::<String>())
+            .trim_end()
+            .to_owned()
     };
     let mut lines = vec![heading(part), line(&columns(part))];
     lines.extend(rows(part).iter().map(|cells| line(cells)));
@@ -67,11 +80,16 @@ fn markdown(result: &SuiteResult) -> String {
     let mut text = format!("# {}\n\n{}\n", escaped(&result.title), escaped(&made_by(result)));
     for part in &result.parts {
         let line = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|cell| cell.replace('*', "\\*").replace('|', "\\|")).collect();
+            let cells: Vec<String> = cells
+                .iter()
+                .map(|cell| cell.replace('*', "\\*").replace('|', "\\|"))
+                .collect();
             format!("| {} |\n", cells.join(" | "))
         };
         let columns = columns(part);
-        let rule: Vec<String> = (0..columns.len()).map(|i| if i == 0 { "---" } else { "---:" }.to_owned()).collect();
+        let rule: Vec<String> = (0..columns.len())
+            .map(|i| if i == 0 { "---" } else { "---:" }.to_owned())
+            .collect();
         text += &format!("\n## {}\n\n{}\n\n", escaped(&part.name), escaped(&heading(part)));
         text += &line(&columns);
         text += &format!("| {} |\n", rule.join(" | "));
@@ -81,9 +99,16 @@ fn markdown(result: &SuiteResult) -> String {
         remarks.for_each(|remark| text += &format!("- {}\n", escaped(&remark)));
     }
     text += &format!("\n{}\n", escaped(LEGEND));
-    result.notes.iter().for_each(|note| text += &format!("- {}\n", escaped(note)));
+    result
+        .notes
+        .iter()
+        .for_each(|note| text += &format!("- {}\n", escaped(note)));
     for file in &result.data {
-        text += &format!("- {} (SHA-256 {})\n", escaped(&file.file), file.sha256.get(..12).unwrap_or_default());
+        text += &format!(
+            "- {} (SHA-256 {})\n",
+            escaped(&file.file),
+            file.sha256.get(..12).unwrap_or_default()
+        );
     }
     text
 }
@@ -100,13 +125,16 @@ fn heading(part: &PartResult) -> String {
 }
 
 fn columns(part: &PartResult) -> Vec<String> {
-    let minus = part.encoders.iter().map(|encoder| format!("{} minus it", encoder.encoder));
+    let minus = part
+        .encoders
+        .iter()
+        .map(|encoder| format!("{} minus it", encoder.encoder));
     let last: &[&str] = match part.headline {
         Headline::Apgr => &["CPT50", "CPT80"],
-        Headline::Aiq => &["cost at 95 % quality"],
+        Headline::Aiq => &["95 %"],
     };
     let first = ["method", part.headline.name()].map(str::to_owned);
-    let last = last.iter().map(|name| (*name).to_owned());
+    let last = ["quality", "$ / 1k"].iter().chain(last).map(|name| (*name).to_owned());
     first.into_iter().chain(minus).chain(last).collect()
 }
 
@@ -116,23 +144,39 @@ fn rows(part: &PartResult) -> Vec<Vec<String>> {
         let ours = encoder.methods.first()?;
         Some(row(part, &format!("tiercast-{}", encoder.encoder), ours))
     });
-    let baselines = part.encoders.first().into_iter().flat_map(|first| first.methods.iter().skip(1));
-    ours.chain(baselines.map(|method| row(part, &method.label, method))).collect()
+    let baselines = part
+        .encoders
+        .first()
+        .into_iter()
+        .flat_map(|first| first.methods.iter().skip(1));
+    ours.chain(baselines.map(|method| row(part, &method.label, method)))
+        .collect()
 }
 
 fn row(part: &PartResult, label: &str, method: &MethodFigures) -> Vec<String> {
     let is_ours = method.kind == MethodKind::Tiercast;
-    let minus = part.encoders.iter().map(|encoder| match difference(encoder, &method.name) {
-        Some(difference) if !is_ours => starred(difference),
-        _ if is_ours => "-".to_owned(),
-        _ => ABSENT.to_owned(),
-    });
+    let minus = part
+        .encoders
+        .iter()
+        .map(|encoder| match difference(encoder, &method.name) {
+            Some(difference) if !is_ours => starred(difference),
+            _ if is_ours => "-".to_owned(),
+            _ => ABSENT.to_owned(),
+        });
     let share = |share: Option<f64>| optional(share, percent);
+    let point = [
+        optional(method.point, |point| score(point.quality)),
+        optional(method.point, |point| usd_per_thousand(point.cost_usd)),
+    ];
     let last = match part.headline {
         Headline::Apgr => vec![share(method.cpt50), share(method.cpt80)],
         Headline::Aiq => vec![share(method.cost_share_95)],
     };
-    let first = [label.to_owned(), optional(method.headline, |headline| interval(headline, score))];
+    let last = point.into_iter().chain(last);
+    let first = [
+        label.to_owned(),
+        optional(method.headline, |headline| interval(headline, score)),
+    ];
     first.into_iter().chain(minus).chain(last).collect()
 }
 
@@ -147,14 +191,19 @@ fn starred(difference: Estimate) -> String {
 
 /// A line per encoder and thing to say.
 fn remarks(part: &PartResult) -> Vec<String> {
-    part.encoders.iter().flat_map(|encoder| encoder_remarks(part, encoder)).collect()
+    part.encoders
+        .iter()
+        .flat_map(|encoder| encoder_remarks(part, encoder))
+        .collect()
 }
 
 fn encoder_remarks(part: &PartResult, encoder: &EncoderResult) -> Vec<String> {
     let name = &encoder.encoder;
     let headline = part.headline.name();
     let prediction = encoder.prediction.as_ref().map(|found| {
-        let train = found.crps_train_histogram.map(|crps| format!(" (train histogram {})", fixed(crps, 4)));
+        let train = found
+            .crps_train_histogram
+            .map(|crps| format!(" (train histogram {})", fixed(crps, 4)));
         format!(
             "{name}: Brier {}, CRPS {}{}, ECE {} (floor {})",
             fixed(found.brier, 4),
@@ -187,5 +236,26 @@ fn encoder_remarks(part: &PartResult, encoder: &EncoderResult) -> Vec<String> {
             optional(control.over_random_mix, starred)
         )
     });
-    [prediction, validated, seeds, control].into_iter().flatten().collect()
+    let within = encoder.methods.first().and_then(|ours| ours.within_folds).map(|ours| {
+        format!(
+            "{name}: ranked within each fold, {headline} {}; minus {}",
+            interval(ours, score),
+            within_differences(encoder)
+        )
+    });
+    [within, prediction, validated, seeds, control]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Paired differences to the baselines that learn, ranked within each fold.
+fn within_differences(encoder: &EncoderResult) -> String {
+    let learns = |method: &&MethodFigures| matches!(method.kind, MethodKind::Learned | MethodKind::KnowsLabel);
+    let difference = |method: &MethodFigures| Some((method.label.clone(), method.within_folds_difference?));
+    let all = encoder.methods.iter().filter(learns).filter_map(difference);
+    let words: Vec<String> = all
+        .map(|(label, difference)| format!("{label} {}", starred(difference)))
+        .collect();
+    words.join(", ")
 }

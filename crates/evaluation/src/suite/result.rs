@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Headline, Measured};
 use crate::interval::estimate;
-use crate::report::{Estimate, MethodKind, MethodReport, OperatingPoint};
+use crate::report::{Estimate, MethodKind, MethodReport, OperatingPoint, Point};
 
 /// Version of this format; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -24,7 +24,7 @@ pub struct SuiteResult {
     pub commit: String,
     /// Rows reported on: `test`, `validation`, or `inner folds of train`.
     pub rows: String,
-    /// Seed of the weights, of the bootstrap and of the baselines.
+    /// Seed of the weights; the bootstrap and the baselines always have seed 0, so that runs are paired.
     pub seed: u64,
     /// Bootstrap replicates.
     pub n_bootstrap: usize,
@@ -94,14 +94,21 @@ pub struct MethodFigures {
     pub label: String,
     /// What it may know.
     pub kind: MethodKind,
-    /// The headline figure; `None` where it is undefined.
+    /// The headline figure; `None` where it is undefined, and for a single tier, which is a point.
     pub headline: Option<Estimate>,
     /// tiercast minus it, paired on the same replicates; `None` for tiercast itself.
     pub difference: Option<Estimate>,
+    /// APGR with each fold ranked by itself (two tiers, folds): without comparing folds with each
+    /// other, which pooled scores do.
+    pub within_folds: Option<Estimate>,
+    /// tiercast minus it in that.
+    pub within_folds_difference: Option<Estimate>,
     /// Share of strong calls that recovers half the gap (two tiers).
     pub cpt50: Option<f64>,
     /// The same for 80 % of the gap.
     pub cpt80: Option<f64>,
+    /// At the setting chosen on validation, or the only one: mean quality and US dollars per prompt.
+    pub point: Option<Point>,
     /// Cost at 95 % of the best single tier's quality, as a share of its cost; off the hull.
     pub cost_share_95: Option<f64>,
 }
@@ -188,11 +195,18 @@ impl EncoderResult {
     /// The figures of one report.
     pub fn of(encoder: &str, checkpoints: Vec<String>, measured: &Measured) -> Self {
         let report = &measured.report;
-        let validated = |ours: &MethodReport| ours.operating_points.iter().find(|point| point.name == "validated").cloned();
+        let validated = |ours: &MethodReport| {
+            ours.operating_points
+                .iter()
+                .find(|point| point.name == "validated")
+                .cloned()
+        };
         Self {
             encoder: encoder.to_owned(),
             checkpoints,
-            methods: (0..report.methods.len()).map(|method| figures(measured, method)).collect(),
+            methods: (0..report.methods.len())
+                .map(|method| figures(measured, method))
+                .collect(),
             prediction: Some(prediction(measured)),
             validated: report.methods.first().and_then(validated),
             seeds: None,
@@ -234,9 +248,24 @@ fn figures(measured: &Measured, position: usize) -> MethodFigures {
     let method = &measured.report.methods[position];
     let with_replicates = |method: usize| Some((value(measured, method)?, measured.replicates[method].as_slice()));
     let (ours, theirs) = (with_replicates(0), with_replicates(position));
+    let within_folds = |method: usize| {
+        let (value, replicates) = measured.within_folds[method].as_ref()?;
+        Some((*value, replicates.as_slice()))
+    };
+    let (ours_within, theirs_within) = (within_folds(0), within_folds(position));
+    // One tier is a point: its area over cost says nothing.
+    let theirs = theirs.filter(|_| method.kind != MethodKind::SingleTier);
     MethodFigures {
         headline: theirs.map(|(value, replicates)| estimate(value, replicates)),
-        difference: ours.zip(theirs).filter(|_| position > 0).map(|(ours, theirs)| minus(ours, theirs)),
+        difference: ours
+            .zip(theirs)
+            .filter(|_| position > 0)
+            .map(|(ours, theirs)| minus(ours, theirs)),
+        within_folds: theirs_within.map(|(value, replicates)| estimate(value, replicates)),
+        within_folds_difference: ours_within
+            .zip(theirs_within)
+            .filter(|_| position > 0)
+            .map(|(ours, theirs)| minus(ours, theirs)),
         cost_share_95: method
             .cost_share
             .iter()
@@ -255,14 +284,34 @@ fn bare(method: &MethodReport) -> MethodFigures {
         kind: method.kind,
         headline: None,
         difference: None,
+        within_folds: None,
+        within_folds_difference: None,
         cpt50: two_tier.and_then(|two| two.cpt50),
         cpt80: two_tier.and_then(|two| two.cpt80),
+        point: method
+            .operating_points
+            .iter()
+            .find(|point| is_compared(&point.name))
+            .map(|at| Point {
+                cost_usd: at.cost_usd.value,
+                quality: at.quality.value,
+            }),
         cost_share_95: None,
     }
 }
 
+/// The settings that methods are compared at; `auto` is ours alone.
+fn is_compared(setting: &str) -> bool {
+    ["validated", "always"].contains(&setting)
+}
+
 fn minus(ours: (f64, &[f64]), theirs: (f64, &[f64])) -> Estimate {
-    let paired: Vec<f64> = ours.1.iter().zip(theirs.1).map(|(ours, theirs)| ours - theirs).collect();
+    let paired: Vec<f64> = ours
+        .1
+        .iter()
+        .zip(theirs.1)
+        .map(|(ours, theirs)| ours - theirs)
+        .collect();
     estimate(ours.0 - theirs.0, &paired)
 }
 
@@ -276,6 +325,7 @@ fn mean_figures(sets: &[&Measured], method: &MethodReport) -> Option<MethodFigur
         headline: Some(pair(&theirs)),
         cpt50: None,
         cpt80: None,
+        point: None,
         ..bare(method)
     })
 }
@@ -289,7 +339,10 @@ fn mean_headline(sets: &[&Measured], name: &str) -> Option<(f64, Vec<f64>)> {
         total += share * value(set, position)?;
         let of_set = &set.replicates[position];
         replicates.resize(of_set.len(), 0.0);
-        replicates.iter_mut().zip(of_set).for_each(|(sum, value)| *sum += share * value);
+        replicates
+            .iter_mut()
+            .zip(of_set)
+            .for_each(|(sum, value)| *sum += share * value);
     }
     Some((total, replicates))
 }

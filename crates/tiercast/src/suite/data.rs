@@ -63,7 +63,9 @@ fn features_for(outcomes: &Outcomes, path: &Path, encoder: &str) -> anyhow::Resu
     }
     let beside = path.with_file_name("features.parquet");
     let has_all_text = outcomes.prompts.iter().all(|prompt| prompt.text.is_some());
-    let file = (!has_all_text && beside.is_file()).then(|| features::read(&beside)).transpose()?;
+    let file = (!has_all_text && beside.is_file())
+        .then(|| features::read(&beside))
+        .transpose()?;
     Ok(features_of(outcomes, file.as_ref())?)
 }
 
@@ -91,16 +93,33 @@ pub(crate) struct Pool {
 
 /// Pools sets; prompts that several have are held once, under the first.
 pub(crate) fn pool(sets: &[&Data]) -> Pool {
-    let first_keys: BTreeSet<&str> = sets[0].outcomes.prompts.iter().map(|prompt| prompt.split_key.as_str()).collect();
-    let first_ids: BTreeSet<&str> = sets[0].outcomes.prompts.iter().map(|prompt| prompt.prompt_id.as_str()).collect();
+    let first_keys: BTreeSet<&str> = sets[0]
+        .outcomes
+        .prompts
+        .iter()
+        .map(|prompt| prompt.split_key.as_str())
+        .collect();
+    let first_ids: BTreeSet<&str> = sets[0]
+        .outcomes
+        .prompts
+        .iter()
+        .map(|prompt| prompt.prompt_id.as_str())
+        .collect();
     let mut tables = Tables::default();
     for (index, set) in sets.iter().enumerate() {
         tables.add(&set.outcomes, |key| index == 0 || !first_keys.contains(key));
     }
     let outcomes = tables.outcomes.in_order();
-    let features = sets[0].features.keys().map(|encoder| (encoder.clone(), pooled_features(sets, encoder, &outcomes)));
+    let features = sets[0]
+        .features
+        .keys()
+        .map(|encoder| (encoder.clone(), pooled_features(sets, encoder, &outcomes)));
     Pool {
-        is_first: outcomes.prompts.iter().map(|prompt| first_ids.contains(prompt.prompt_id.as_str())).collect(),
+        is_first: outcomes
+            .prompts
+            .iter()
+            .map(|prompt| first_ids.contains(prompt.prompt_id.as_str()))
+            .collect(),
         n_dropped: tables.n_dropped,
         data: Data {
             features: features.collect(),
@@ -110,9 +129,17 @@ pub(crate) fn pool(sets: &[&Data]) -> Pool {
 }
 
 fn pooled_features(sets: &[&Data], encoder: &str, outcomes: &Outcomes) -> Vec<Features> {
-    let all = sets.iter().flat_map(|set| set.outcomes.prompts.iter().zip(&set.features[encoder]));
-    let by_id: BTreeMap<&str, &Features> = all.map(|(prompt, features)| (prompt.prompt_id.as_str(), features)).collect();
-    outcomes.prompts.iter().map(|prompt| by_id[prompt.prompt_id.as_str()].clone()).collect()
+    let all = sets
+        .iter()
+        .flat_map(|set| set.outcomes.prompts.iter().zip(&set.features[encoder]));
+    let by_id: BTreeMap<&str, &Features> = all
+        .map(|(prompt, features)| (prompt.prompt_id.as_str(), features))
+        .collect();
+    outcomes
+        .prompts
+        .iter()
+        .map(|prompt| by_id[prompt.prompt_id.as_str()].clone())
+        .collect()
 }
 
 /// Tables being put together, and where everything is in them.
@@ -128,14 +155,23 @@ impl Tables {
     fn add(&mut self, set: &Outcomes, takes_key: impl Fn(&str) -> bool) {
         let models: Vec<usize> = set.models.iter().map(|model| self.model(model)).collect();
         let kinds: Vec<usize> = set.score_kinds.iter().map(|kind| self.score_kind(kind)).collect();
-        for outcome in set.outcomes.iter().filter(|outcome| takes_key(&set.prompts[outcome.prompt].split_key)) {
+        for outcome in set
+            .outcomes
+            .iter()
+            .filter(|outcome| takes_key(&set.prompts[outcome.prompt].split_key))
+        {
             let (prompt, model) = (self.prompt(set, outcome.prompt), models[outcome.model]);
             if !self.answered.insert((prompt, model)) {
                 self.n_dropped += 1;
                 continue;
             }
             let score_kind = kinds[outcome.score_kind];
-            self.outcomes.outcomes.push(Outcome { prompt, model, score_kind, ..*outcome });
+            self.outcomes.outcomes.push(Outcome {
+                prompt,
+                model,
+                score_kind,
+                ..*outcome
+            });
         }
     }
 
@@ -144,17 +180,21 @@ impl Tables {
         if let Some(known) = self.prompts.get(&prompt.prompt_id) {
             return *known;
         }
-        self.prompts.insert(prompt.prompt_id.clone(), self.outcomes.prompts.len());
+        self.prompts
+            .insert(prompt.prompt_id.clone(), self.outcomes.prompts.len());
         self.outcomes.prompts.push(prompt.clone());
         self.outcomes.prompts.len() - 1
     }
 
     fn model(&mut self, model: &Model) -> usize {
         let models = &mut self.outcomes.models;
-        models.iter().position(|known| known.name == model.name).unwrap_or_else(|| {
-            models.push(model.clone());
-            models.len() - 1
-        })
+        models
+            .iter()
+            .position(|known| known.name == model.name)
+            .unwrap_or_else(|| {
+                models.push(model.clone());
+                models.len() - 1
+            })
     }
 
     fn score_kind(&mut self, kind: &String) -> usize {
@@ -170,7 +210,11 @@ impl Tables {
 /// all that training is given.
 pub(crate) fn in_fold(outcomes: &Outcomes, fold: &[Split]) -> Outcomes {
     let mut outcomes = outcomes.clone();
-    outcomes.prompts.iter_mut().zip(fold).for_each(|(prompt, split)| prompt.split = *split);
+    outcomes
+        .prompts
+        .iter_mut()
+        .zip(fold)
+        .for_each(|(prompt, split)| prompt.split = *split);
     outcomes
 }
 
@@ -178,9 +222,17 @@ pub(crate) fn in_fold(outcomes: &Outcomes, fold: &[Split]) -> Outcomes {
 pub(crate) fn learnable(outcomes: &Outcomes, features: &[Features]) -> (Outcomes, Vec<Features>) {
     let is_in = |split| matches!(split, Split::Train | Split::Validation);
     let kept = outcomes.filter(|outcome| is_in(outcomes.prompts[outcome.prompt].split));
-    let by_id: BTreeMap<&str, &Features> =
-        outcomes.prompts.iter().zip(features).map(|(prompt, features)| (prompt.prompt_id.as_str(), features)).collect();
-    let features = kept.prompts.iter().map(|prompt| by_id[prompt.prompt_id.as_str()].clone()).collect();
+    let by_id: BTreeMap<&str, &Features> = outcomes
+        .prompts
+        .iter()
+        .zip(features)
+        .map(|(prompt, features)| (prompt.prompt_id.as_str(), features))
+        .collect();
+    let features = kept
+        .prompts
+        .iter()
+        .map(|prompt| by_id[prompt.prompt_id.as_str()].clone())
+        .collect();
     (kept, features)
 }
 
@@ -194,17 +246,26 @@ pub(crate) fn shuffled(mut outcomes: Outcomes, seed: u64) -> Outcomes {
     let mut alike: BTreeMap<(Split, Vec<usize>), Vec<&Vec<usize>>> = BTreeMap::new();
     for (prompt, answers) in answers.iter().enumerate() {
         let models = answers.iter().map(|index| outcomes.outcomes[*index].model).collect();
-        alike.entry((outcomes.prompts[prompt].split, models)).or_default().push(answers);
+        alike
+            .entry((outcomes.prompts[prompt].split, models))
+            .or_default()
+            .push(answers);
     }
     let mut random = SplitMix(seed);
     let mut scores: Vec<(usize, f64)> = Vec::new();
     for group in alike.values() {
         let order = random.order(group.len());
         for (to, from) in group.iter().zip(order) {
-            scores.extend(to.iter().zip(group[from]).map(|(to, from)| (*to, outcomes.outcomes[*from].score)));
+            scores.extend(
+                to.iter()
+                    .zip(group[from])
+                    .map(|(to, from)| (*to, outcomes.outcomes[*from].score)),
+            );
         }
     }
-    scores.into_iter().for_each(|(index, score)| outcomes.outcomes[index].score = score);
+    scores
+        .into_iter()
+        .for_each(|(index, score)| outcomes.outcomes[index].score = score);
     outcomes
 }
 

@@ -104,7 +104,11 @@ impl Suite {
     /// Files of all sets, each once, in order.
     pub(crate) fn files(&self) -> Vec<&str> {
         let mut seen = BTreeSet::new();
-        self.set.iter().map(|set| set.file.as_str()).filter(|file| seen.insert(*file)).collect()
+        self.set
+            .iter()
+            .map(|set| set.file.as_str())
+            .filter(|file| seen.insert(*file))
+            .collect()
     }
 }
 
@@ -114,14 +118,23 @@ pub(crate) fn find(folder: &Path, name: &str) -> anyhow::Result<Vec<Suite>> {
     let wanted: Vec<&String> = known.iter().filter(|suite| name == "all" || *suite == name).collect();
     if wanted.is_empty() {
         let list = known.join(", ");
-        return Err(UsageError(format!("there is no suite `{name}` in {}: name one of {list}, or all", folder.display())).into());
+        return Err(UsageError(format!(
+            "there is no suite `{name}` in {}: name one of {list}, or all",
+            folder.display()
+        ))
+        .into());
     }
     wanted.into_iter().map(|name| read(folder, name)).collect()
 }
 
 /// Names of the suites, in order.
 fn known(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let none = || UsageError(format!("{} holds no suites: run this in the checkout, or name the folder with --suites", folder.display()));
+    let none = || {
+        UsageError(format!(
+            "{} holds no suites: run this in the checkout, or name the folder with --suites",
+            folder.display()
+        ))
+    };
     let entries = fs::read_dir(folder).map_err(|_| none())?;
     let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     let mut names: Vec<String> = paths
@@ -130,7 +143,11 @@ fn known(folder: &Path) -> anyhow::Result<Vec<String>> {
         .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
         .collect();
     names.sort();
-    if names.is_empty() { Err(none().into()) } else { Ok(names) }
+    if names.is_empty() {
+        Err(none().into())
+    } else {
+        Ok(names)
+    }
 }
 
 fn read(folder: &Path, name: &str) -> anyhow::Result<Suite> {
@@ -209,13 +226,21 @@ mod tests {
     #[test]
     fn parts_that_will_not_do() {
         let check = |part: &str, expected: &str| {
-            let text = format!("title = \"t\"\nset = [{{ name = \"a\", file = \"a.parquet\", tiers = [\"x\", \"y\"] }}]\n[[part]]\nname = \"p\"\n{part}");
+            let text = format!(
+                "title = \"t\"\nset = [{{ name = \"a\", file = \"a.parquet\", tiers = [\"x\", \"y\"] }}]\n[[part]]\nname = \"p\"\n{part}"
+            );
             let suite: Suite = toml::from_str(&text).unwrap();
             assert_eq!(check(&suite).err().unwrap_or_default(), expected, "{part}");
         };
         check("protocol = \"split\"\nsets = [\"a\"]", "");
         check("protocol = \"split\"\nsets = [\"b\"]", "part `p`: there is no set `b`");
-        check("protocol = \"transfer\"\nsets = [\"a\"]", "part `p`: `sets` has one name, or for `transfer` several");
-        check("protocol = \"split\"\nsets = [\"a\"]\nlabels = 9", "part `p`: `labels` belongs to folds");
+        check(
+            "protocol = \"transfer\"\nsets = [\"a\"]",
+            "part `p`: `sets` has one name, or for `transfer` several",
+        );
+        check(
+            "protocol = \"split\"\nsets = [\"a\"]\nlabels = 9",
+            "part `p`: `labels` belongs to folds",
+        );
     }
 }

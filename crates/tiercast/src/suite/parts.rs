@@ -23,7 +23,10 @@ pub(crate) fn run(
     locate: &dyn Fn(&str) -> anyhow::Result<PathBuf>,
 ) -> anyhow::Result<Vec<PartResult>> {
     if rows == Rows::Validation && matches!(part.protocol, Protocol::Folds | Protocol::Unseen) {
-        say(&format!("part {} is skipped: folds do not look at the split; choose with --inner", part.name));
+        say(&format!(
+            "part {} is skipped: folds do not look at the split; choose with --inner",
+            part.name
+        ));
         return Ok(Vec::new());
     }
     let read = |set: &String| {
@@ -41,10 +44,18 @@ pub(crate) fn run(
     let case = Case {
         name: part.name.clone(),
         data: &data,
-        tiers: if set.stand_for.is_empty() { set.tiers.clone() } else { set.stand_for.clone() },
+        tiers: if set.stand_for.is_empty() {
+            set.tiers.clone()
+        } else {
+            set.stand_for.clone()
+        },
         pair: None,
         is_pooled: folds.len() > 1,
-        tested: if rows == Rows::Validation { Split::Validation } else { Split::Test },
+        tested: if rows == Rows::Validation {
+            Split::Validation
+        } else {
+            Split::Test
+        },
         folds,
     };
     Ok(vec![result(&case, protocol, Vec::new(), &settings)?.0])
@@ -54,15 +65,27 @@ pub(crate) fn run(
 fn divide(part: &Part, rows: Rows, outcomes: &Outcomes) -> (Vec<Fold>, String) {
     let as_is = || vec![outcomes.prompts.iter().map(|prompt| prompt.split).collect()];
     let (folds, protocol): (Vec<Fold>, String) = match (part.protocol, rows) {
-        (Protocol::Unseen, _) => (folds::by_subset(outcomes), "five folds by subset, whole subsets held out".to_owned()),
-        (Protocol::Split | Protocol::Transfer, Rows::Test | Rows::Validation) => (as_is(), format!("{} split", rows.name())),
+        (Protocol::Unseen, _) => (
+            folds::by_subset(outcomes),
+            "five folds by subset, whole subsets held out".to_owned(),
+        ),
+        (Protocol::Split | Protocol::Transfer, Rows::Test | Rows::Validation) => {
+            (as_is(), format!("{} split", rows.name()))
+        }
         _ => (folds::by_question(outcomes), "five folds by question".to_owned()),
     };
-    let protocol = if rows == Rows::Inner { format!("{protocol}, inside the train split") } else { protocol };
+    let protocol = if rows == Rows::Inner {
+        format!("{protocol}, inside the train split")
+    } else {
+        protocol
+    };
     match part.labels {
         None => (folds, protocol),
         Some(labels) => (
-            folds.into_iter().map(|fold| folds::with_labels(outcomes, fold, labels)).collect(),
+            folds
+                .into_iter()
+                .map(|fold| folds::with_labels(outcomes, fold, labels))
+                .collect(),
             format!("{protocol}, {labels} labelled prompts per fold"),
         ),
     }
@@ -73,15 +96,28 @@ fn transfer(part: &Part, rows: Rows, sets: &[(&str, Data)], settings: &Settings)
     let (mut results, mut measured) = (Vec::new(), Vec::new());
     for name in &part.test_on {
         let is_left_out = |set: &&(&str, Data)| set.0 == *name;
-        let order: Vec<&Data> = sets.iter().filter(is_left_out).chain(sets.iter().filter(|set| !is_left_out(set))).map(|set| &set.1).collect();
+        let order: Vec<&Data> = sets
+            .iter()
+            .filter(is_left_out)
+            .chain(sets.iter().filter(|set| !is_left_out(set)))
+            .map(|set| &set.1)
+            .collect();
         let pool = data::pool(&order);
         let (result, of_set) = leave_out(part, name, rows, &pool, settings)?;
         results.push(result);
         measured.push((name, of_set));
     }
-    let of_mean: Vec<_> = measured.iter().filter(|(name, _)| part.mean_over.contains(name)).collect();
+    let of_mean: Vec<_> = measured
+        .iter()
+        .filter(|(name, _)| part.mean_over.contains(name))
+        .collect();
     if of_mean.len() > 1 {
-        let parts: Vec<&PartResult> = results.iter().zip(&measured).filter(|(_, (name, _))| part.mean_over.contains(name)).map(|(part, _)| part).collect();
+        let parts: Vec<&PartResult> = results
+            .iter()
+            .zip(&measured)
+            .filter(|(_, (name, _))| part.mean_over.contains(name))
+            .map(|(part, _)| part)
+            .collect();
         let of_encoder = |(index, encoder): (usize, &String)| {
             let sets: Vec<&Measured> = of_mean.iter().map(|(_, measured)| &measured[index]).collect();
             EncoderResult::mean(encoder, &sets)
@@ -110,7 +146,14 @@ fn leave_out(
         is_pooled: false,
         tested: Split::Test,
     };
-    let protocol = format!("trained on the other sets, {} of this one", if rows == Rows::Inner { "train split" } else { rows.name() });
+    let protocol = format!(
+        "trained on the other sets, {} of this one",
+        if rows == Rows::Inner {
+            "train split"
+        } else {
+            rows.name()
+        }
+    );
     let dropped = (pool.n_dropped > 0).then(|| {
         let n = pool.n_dropped;
         format!("{n} answers were left out of training: an earlier set has one of the same tier on the same prompt.")
@@ -146,7 +189,12 @@ fn mean_part(part: &Part, sets: &[&PartResult], encoders: Vec<EncoderResult>) ->
 }
 
 /// Runs a case with every encoder.
-fn result(case: &Case<'_>, protocol: String, notes: Vec<String>, settings: &Settings) -> anyhow::Result<(PartResult, Vec<Measured>)> {
+fn result(
+    case: &Case<'_>,
+    protocol: String,
+    notes: Vec<String>,
+    settings: &Settings,
+) -> anyhow::Result<(PartResult, Vec<Measured>)> {
     let (mut encoders, mut all) = (Vec::new(), Vec::new());
     for encoder in &settings.encoders {
         let (result, measured) = run_case(case, encoder, settings)?;

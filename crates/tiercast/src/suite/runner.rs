@@ -90,7 +90,11 @@ struct Variant<'a> {
 }
 
 /// Measures a case with one encoder, and once more per extra seed and control.
-pub(crate) fn run_case(case: &Case<'_>, encoder: &str, settings: &Settings) -> anyhow::Result<(EncoderResult, Measured)> {
+pub(crate) fn run_case(
+    case: &Case<'_>,
+    encoder: &str,
+    settings: &Settings,
+) -> anyhow::Result<(EncoderResult, Measured)> {
     let whole = Variant {
         encoder,
         seed: settings.seed,
@@ -136,7 +140,11 @@ struct Trained {
 }
 
 /// Checkpoint ids and figures.
-fn measure_variant(case: &Case<'_>, variant: Variant<'_>, settings: &Settings) -> anyhow::Result<(Vec<String>, Measured)> {
+fn measure_variant(
+    case: &Case<'_>,
+    variant: Variant<'_>,
+    settings: &Settings,
+) -> anyhow::Result<(Vec<String>, Measured)> {
     let features = &case.data.features[variant.encoder];
     let (mut trained, mut baselines) = (Vec::new(), Baselines::default());
     for (index, fold) in case.folds.iter().enumerate() {
@@ -147,17 +155,33 @@ fn measure_variant(case: &Case<'_>, variant: Variant<'_>, settings: &Settings) -
             baselines.extend(Baselines::fit(&inputs(case, &of_fold, features, variant), &|_| {})?);
         }
         let (n, seconds) = (case.folds.len(), started.elapsed().as_secs());
-        say(&format!("{}, {}, seed {}: fold {} of {n} done in {seconds} s", case.name, variant.encoder, variant.seed, index + 1));
+        say(&format!(
+            "{}, {}, seed {}: fold {} of {n} done in {seconds} s",
+            case.name,
+            variant.encoder,
+            variant.seed,
+            index + 1
+        ));
         trained.push(of_fold);
     }
     let ids = trained.iter().map(|fold| fold.checkpoint.id.clone()).collect();
     let measured = if case.is_pooled {
-        let pooled = pooled(case, trained);
-        measure_pooled(&inputs(case, &pooled, features, variant), &baselines, &|_| {})?
+        let pooled = pooled(case, &trained);
+        measure_pooled(
+            &inputs(case, &pooled, features, variant),
+            &baselines,
+            &tested_in(case),
+            &|_| {},
+        )?
     } else if variant.with_baselines {
         measure(&inputs(case, &trained[0], features, variant), &|_| {})?
     } else {
-        measure_pooled(&inputs(case, &trained[0], features, variant), &baselines, &|_| {})?
+        measure_pooled(
+            &inputs(case, &trained[0], features, variant),
+            &baselines,
+            &tested_in(case),
+            &|_| {},
+        )?
     };
     Ok((ids, measured))
 }
@@ -188,7 +212,11 @@ fn train_fold(
 ) -> anyhow::Result<Trained> {
     let outcomes = in_fold(&case.data.outcomes, fold);
     let (rows, row_features) = learnable(&outcomes, features);
-    let rows = if variant.is_shuffled { shuffled(rows, variant.seed) } else { rows };
+    let rows = if variant.is_shuffled {
+        shuffled(rows, variant.seed)
+    } else {
+        rows
+    };
     let trained = train(&rows, &row_features, &options(case, variant, settings), &mut |_| {})?;
     let curves = serde_json::to_string_pretty(&trained.curves)?;
     let manifest = checkpoint::unsaved(&trained.contents, &curves);
@@ -236,7 +264,11 @@ fn measured_tiers(
     let Some(pair) = &case.pair else {
         return Ok((catalog.clone(), forecasts));
     };
-    let position = |name: &String| catalog.position(name).with_context(|| format!("no set has tier `{name}`"));
+    let position = |name: &String| {
+        catalog
+            .position(name)
+            .with_context(|| format!("no set has tier `{name}`"))
+    };
     let positions = [position(&pair[0])?, position(&pair[1])?];
     let tiers = positions.map(|position| catalog.tiers()[position].clone()).to_vec();
     let of_pair = |row: Vec<Forecast>| positions.map(|position| row[position]).to_vec();
@@ -244,15 +276,20 @@ fn measured_tiers(
 }
 
 /// All folds as one: each tested row with the forecast of the fold that did not train on it.
-fn pooled(case: &Case<'_>, folds: Vec<Trained>) -> Trained {
+fn pooled(case: &Case<'_>, folds: &[Trained]) -> Trained {
     let n = folds.len() as f64;
     let floor = |of: fn(&Trained) -> f64| folds.iter().map(of).sum::<f64>() / n;
-    let fold_of = |prompt: usize| case.folds.iter().position(|fold| fold[prompt] == Split::Test);
-    let n_prompts = case.data.outcomes.prompts.len();
-    let split = |prompt| fold_of(prompt).map_or(Split::Holdout, |_| Split::Test);
+    let tested_in = tested_in(case);
+    let n_prompts = tested_in.len();
+    let split = |prompt: usize| match case.folds[tested_in[prompt]][prompt] {
+        Split::Test => Split::Test,
+        _ => Split::Holdout,
+    };
     let splits: Fold = (0..n_prompts).map(split).collect();
     // What no fold tests is held out, so its forecast is not looked at.
-    let forecasts = (0..n_prompts).map(|prompt| folds[fold_of(prompt).unwrap_or(0)].forecasts[prompt].clone()).collect();
+    let forecasts = (0..n_prompts)
+        .map(|prompt| folds[tested_in[prompt]].forecasts[prompt].clone())
+        .collect();
     Trained {
         checkpoint: folds[0].checkpoint.clone(),
         catalog: folds[0].catalog.clone(),
@@ -260,4 +297,11 @@ fn pooled(case: &Case<'_>, folds: Vec<Trained>) -> Trained {
         outcomes: in_fold(&case.data.outcomes, &splits),
         forecasts,
     }
+}
+
+/// Per prompt the fold that tests it; the first where none does, and nobody looks.
+fn tested_in(case: &Case<'_>) -> Vec<usize> {
+    let fold_of = |prompt: usize| case.folds.iter().position(|fold| fold[prompt] == Split::Test);
+    let n_prompts = case.data.outcomes.prompts.len();
+    (0..n_prompts).map(|prompt| fold_of(prompt).unwrap_or(0)).collect()
 }
