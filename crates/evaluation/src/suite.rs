@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tiercast_routing::distribution::{GRID, GRID_POINTS, QualityDistribution};
 use tiercast_statistics::curve::strong_first;
+use tiercast_statistics::score::crps;
 
 use crate::baselines::{self, Predicted};
 use crate::evaluate;
+use crate::interval::dot;
 use crate::method::{Method, Replicated};
-use crate::report::{MethodKind, Report};
+use crate::report::{Estimate, MethodKind, Report};
 use crate::study::{EvaluationError, Inputs, Study, Table};
 use crate::two_tier::two_tier;
 
@@ -29,6 +32,8 @@ pub struct Measured {
     pub(crate) replicates: Vec<Vec<f64>>,
     /// Per method: APGR of ranks within each fold, and its replicates. Pooled and two tiers only.
     pub(crate) within_folds: Vec<Option<(f64, Vec<f64>)>>,
+    /// CRPS of tiercast minus that of the histogram of each tier's training outcomes.
+    pub(crate) crps_minus_histogram: Option<Estimate>,
 }
 
 /// The figure that a suite is about.
@@ -179,7 +184,33 @@ fn measured(
         headline,
         replicates: replicated.into_iter().map(of).collect(),
         within_folds: methods.iter().map(within_folds).collect(),
+        crps_minus_histogram: crps_minus_histogram(study),
     }
+}
+
+/// Paired on the replicates of all other figures; `None` without training rows.
+fn crps_minus_histogram(study: &Study<'_>) -> Option<Estimate> {
+    let histograms: Vec<QualityDistribution> = (0..study.n_tiers)
+        .map(|tier| histogram(&study.train.quality.column(tier)))
+        .collect::<Option<_>>()?;
+    let mut by_group = vec![0.0; study.group_sizes.len()];
+    for (item, prompt) in study.items.prompts.iter().enumerate() {
+        for (tier, forecast) in study.inputs.forecasts[*prompt].iter().enumerate() {
+            let of = |quality: &QualityDistribution| crps(&GRID, &quality.cdf(), study.items.quality.at(item, tier));
+            by_group[study.groups[item]] += of(&forecast.quality) - of(&histograms[tier]);
+        }
+    }
+    let n_tiers = study.n_tiers as f64;
+    let mean = |weights: &[f64]| dot(weights, &by_group) / dot(weights, &study.group_sizes) / n_tiers;
+    Some(study.replicates.estimate(mean))
+}
+
+/// Outcomes at their nearest grid points.
+fn histogram(qualities: &[f64]) -> Option<QualityDistribution> {
+    let mut mass = [0.0; GRID_POINTS];
+    let point = |quality: &f64| (quality.clamp(0.0, 1.0) * (GRID_POINTS - 1) as f64).round() as usize;
+    qualities.iter().for_each(|quality| mass[point(quality)] += 1.0);
+    QualityDistribution::new(mass).ok()
 }
 
 /// APGR with each fold ranked by itself. Pooled scores compare folds with each other too, and there

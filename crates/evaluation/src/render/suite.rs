@@ -201,9 +201,11 @@ fn encoder_remarks(part: &PartResult, encoder: &EncoderResult) -> Vec<String> {
     let name = &encoder.encoder;
     let headline = part.headline.name();
     let prediction = encoder.prediction.as_ref().map(|found| {
-        let train = found
-            .crps_train_histogram
-            .map(|crps| format!(" (train histogram {})", fixed(crps, 4)));
+        let histogram = found.crps_train_histogram.zip(found.crps_minus_histogram);
+        let train = histogram.map(|(crps, minus)| {
+            let minus = interval(minus, |value| fixed(value, 4));
+            format!(" (train histogram {}, minus it {minus})", fixed(crps, 4))
+        });
         format!(
             "{name}: Brier {}, CRPS {}{}, ECE {} (floor {})",
             fixed(found.brier, 4),

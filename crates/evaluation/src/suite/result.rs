@@ -122,6 +122,8 @@ pub struct PredictionFigures {
     pub crps: f64,
     /// CRPS of the histogram of each tier's training outcomes; `None` out of fold.
     pub crps_train_histogram: Option<f64>,
+    /// CRPS minus that of the histogram, paired: below zero is better than knowing the tier alone.
+    pub crps_minus_histogram: Option<Estimate>,
     /// Expected calibration error of P(quality >= .5), bins of equal width.
     pub ece: f64,
     /// What sampling noise alone gives.
@@ -359,6 +361,7 @@ fn prediction(measured: &Measured) -> PredictionFigures {
         brier: pooled.brier,
         crps: pooled.crps,
         crps_train_histogram: pooled.crps_train_histogram,
+        crps_minus_histogram: measured.crps_minus_histogram,
         ece: pooled.ece_width,
         ece_floor: pooled.ece_width_floor,
         tiers: tiers.collect(),

@@ -170,6 +170,11 @@ fn one_split_has_a_validated_setting() {
     let world = world(fold(0));
     let measured = measure(&inputs(&world), &|_| {}).unwrap();
     let result = EncoderResult::of("fast", Vec::new(), &measured);
+    // Each tier's CRPS is 0 for ours; the cheap tier's histogram is half and half: .25.
+    near(
+        result.prediction.as_ref().unwrap().crps_minus_histogram.unwrap().value,
+        -0.125,
+    );
     // All right at $3 for every other prompt and $1 for the rest.
     near(result.validated.as_ref().unwrap().cost_usd.value, 2.0);
     near(method(&result, "tiercast").point.unwrap().quality, 1.0);

@@ -206,8 +206,7 @@ impl Tables {
     }
 }
 
-/// The rows with these splits; and of them only train and validation with their features, which is
-/// all that training is given.
+/// The outcomes with the splits of a fold.
 pub(crate) fn in_fold(outcomes: &Outcomes, fold: &[Split]) -> Outcomes {
     let mut outcomes = outcomes.clone();
     outcomes
@@ -286,5 +285,155 @@ impl SplitMix {
             order.swap(last, (self.next() % (last as u64 + 1)) as usize);
         }
         order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tiercast_records::outcomes::{CostKind, Prompt};
+
+    use super::*;
+
+    /// Prompts by (id, key, split); answers by (prompt, model, score).
+    fn outcomes(
+        dataset: &str,
+        prompts: &[(&str, &str, Split)],
+        models: &[&str],
+        answers: &[(usize, usize, f64)],
+    ) -> Outcomes {
+        let prompt = |(id, key, split): &(&str, &str, Split)| Prompt {
+            prompt_id: (*id).to_owned(),
+            split_key: (*key).to_owned(),
+            split: *split,
+            dataset: dataset.to_owned(),
+            subset: String::new(),
+            domain: String::new(),
+            text: None,
+        };
+        let answer = |(prompt, model, score): &(usize, usize, f64)| Outcome {
+            prompt: *prompt,
+            model: *model,
+            score: *score,
+            score_kind: 0,
+            n_samples: 1,
+            input_tokens: Some(1),
+            output_tokens: None,
+            cost_usd: Some(*prompt as f64),
+            cost_kind: CostKind::Reported,
+            latency_s: None,
+        };
+        let model = |name: &&str| Model {
+            name: (*name).to_owned(),
+            class: 1,
+        };
+        Outcomes {
+            prompts: prompts.iter().map(prompt).collect(),
+            models: models.iter().map(model).collect(),
+            score_kinds: vec!["exact".to_owned()],
+            outcomes: answers.iter().map(answer).collect(),
+        }
+    }
+
+    fn data(outcomes: Outcomes) -> Data {
+        // Features that name their prompt.
+        let features = |prompt: &Prompt| Features {
+            ask_tokens: prompt.prompt_id.len() as u32,
+            ..Features::default()
+        };
+        let features = outcomes.prompts.iter().map(features).collect();
+        Data {
+            outcomes,
+            features: BTreeMap::from([("fast".to_owned(), features)]),
+        }
+    }
+
+    fn ids(outcomes: &Outcomes) -> Vec<&str> {
+        outcomes
+            .prompts
+            .iter()
+            .map(|prompt| prompt.prompt_id.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn questions_of_the_first_set_are_in_no_other() {
+        let first = data(outcomes("z", &[("a", "k1", Split::Test)], &["one"], &[(0, 0, 1.0)]));
+        // The same question, another template.
+        let prompts = [("bb", "k1", Split::Test), ("ccc", "k2", Split::Train)];
+        let second = data(outcomes(
+            "y",
+            &prompts,
+            &["one", "two"],
+            &[(0, 0, 0.0), (1, 0, 0.0), (1, 1, 0.5)],
+        ));
+        let third = data(outcomes("x", &[("ccc", "k2", Split::Train)], &["two"], &[(0, 0, 1.0)]));
+        let pool = pool(&[&first, &second, &third]);
+        assert_eq!(ids(&pool.data.outcomes), ["ccc", "a"]);
+        assert_eq!((pool.is_first, pool.n_dropped), (vec![false, true], 1));
+        let lengths: Vec<u32> = pool.data.features["fast"]
+            .iter()
+            .map(|features| features.ask_tokens)
+            .collect();
+        assert_eq!(lengths, [3, 1]);
+        // The second set was there before the third.
+        let scores: Vec<f64> = pool
+            .data
+            .outcomes
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.score)
+            .collect();
+        assert_eq!(scores, [0.0, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn training_is_given_no_other_rows() {
+        let prompts = [
+            ("a", "k1", Split::Test),
+            ("bb", "k2", Split::Train),
+            ("ccc", "k3", Split::Holdout),
+            ("dddd", "k4", Split::Validation),
+        ];
+        let data = data(outcomes(
+            "d",
+            &prompts,
+            &["one"],
+            &[(0, 0, 1.0), (1, 0, 1.0), (2, 0, 1.0), (3, 0, 1.0)],
+        ));
+        let (rows, features) = learnable(&data.outcomes, &data.features["fast"]);
+        assert_eq!(ids(&rows), ["bb", "dddd"]);
+        assert_eq!([features[0].ask_tokens, features[1].ask_tokens], [2, 4]);
+    }
+
+    #[test]
+    fn shuffling_moves_scores_alone_and_inside_a_split() {
+        let names: Vec<String> = (0..40).map(|i| format!("{i:02}")).collect();
+        let split = |i: usize| if i < 30 { Split::Train } else { Split::Validation };
+        let prompts: Vec<(&str, &str, Split)> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.as_str(), name.as_str(), split(i)))
+            .collect();
+        // Both models are given the prompt's number; the last prompt has one answer.
+        let answers: Vec<(usize, usize, f64)> = (0..79).map(|i| (i / 2, i % 2, (i / 2) as f64 / 40.0)).collect();
+        let before = outcomes("d", &prompts, &["one", "two"], &answers);
+        let after = shuffled(before.clone(), 7);
+        assert_eq!(after, shuffled(before.clone(), 7));
+        assert_ne!(after, before);
+        let number = |outcome: &Outcome| (outcome.score * 40.0).round() as usize;
+        for (old, new) in before.outcomes.iter().zip(&after.outcomes) {
+            assert_eq!(
+                (old.cost_usd, old.prompt, split(old.prompt)),
+                (new.cost_usd, new.prompt, split(number(new)))
+            );
+        }
+        // The scores of one prompt move together.
+        assert!(
+            after
+                .outcomes
+                .chunks_exact(2)
+                .all(|pair| pair[0].score == pair[1].score)
+        );
+        assert_eq!(number(&after.outcomes[78]), 39);
     }
 }

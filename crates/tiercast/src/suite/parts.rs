@@ -91,42 +91,27 @@ fn divide(part: &Part, rows: Rows, outcomes: &Outcomes) -> (Vec<Fold>, String) {
     }
 }
 
+/// A set that was left out of training, measured.
+struct LeftOut<'a> {
+    name: &'a str,
+    result: PartResult,
+    /// Per encoder.
+    measured: Vec<Measured>,
+}
+
 /// Leaves each set out in turn.
 fn transfer(part: &Part, rows: Rows, sets: &[(&str, Data)], settings: &Settings) -> anyhow::Result<Vec<PartResult>> {
-    let (mut results, mut measured) = (Vec::new(), Vec::new());
+    let mut all: Vec<LeftOut<'_>> = Vec::new();
     for name in &part.test_on {
-        let is_left_out = |set: &&(&str, Data)| set.0 == *name;
-        let order: Vec<&Data> = sets
-            .iter()
-            .filter(is_left_out)
-            .chain(sets.iter().filter(|set| !is_left_out(set)))
-            .map(|set| &set.1)
-            .collect();
-        let pool = data::pool(&order);
-        let (result, of_set) = leave_out(part, name, rows, &pool, settings)?;
-        results.push(result);
-        measured.push((name, of_set));
+        let (left_out, others): (Vec<_>, Vec<_>) = sets.iter().partition(|(set, _)| set == name);
+        let order: Vec<&Data> = left_out.into_iter().chain(others).map(|(_, data)| data).collect();
+        let (result, measured) = leave_out(part, name, rows, &data::pool(&order), settings)?;
+        all.push(LeftOut { name, result, measured });
     }
-    let of_mean: Vec<_> = measured
-        .iter()
-        .filter(|(name, _)| part.mean_over.contains(name))
-        .collect();
-    if of_mean.len() > 1 {
-        let parts: Vec<&PartResult> = results
-            .iter()
-            .zip(&measured)
-            .filter(|(_, (name, _))| part.mean_over.contains(name))
-            .map(|(part, _)| part)
-            .collect();
-        let of_encoder = |(index, encoder): (usize, &String)| {
-            let sets: Vec<&Measured> = of_mean.iter().map(|(_, measured)| &measured[index]).collect();
-            EncoderResult::mean(encoder, &sets)
-        };
-        let encoders = settings.encoders.iter().enumerate().map(of_encoder).collect();
-        let mean = mean_part(part, &parts, encoders);
-        results.push(mean);
-    }
-    Ok(results)
+    let is_in_mean = |set: &&LeftOut<'_>| part.mean_over.iter().any(|name| name == set.name);
+    let in_mean: Vec<&LeftOut<'_>> = all.iter().filter(is_in_mean).collect();
+    let mean = (!in_mean.is_empty()).then(|| mean(part, &in_mean, &settings.encoders));
+    Ok(all.into_iter().map(|set| set.result).chain(mean).collect())
 }
 
 fn leave_out(
@@ -175,15 +160,21 @@ fn tiers_of(outcomes: &Outcomes) -> Vec<String> {
     outcomes.models.iter().map(|model| model.name.clone()).collect()
 }
 
-fn mean_part(part: &Part, sets: &[&PartResult], encoders: Vec<EncoderResult>) -> PartResult {
+/// The mean over sets, for every encoder.
+fn mean(part: &Part, sets: &[&LeftOut<'_>], encoders: &[String]) -> PartResult {
+    let of_encoder = |(index, encoder): (usize, &String)| {
+        let measured: Vec<&Measured> = sets.iter().map(|set| &set.measured[index]).collect();
+        EncoderResult::mean(encoder, &measured)
+    };
+    let total = |of: fn(&PartResult) -> usize| sets.iter().map(|set| of(&set.result)).sum::<usize>();
     PartResult {
         name: format!("{} mean", part.name),
         protocol: format!("mean over {}", part.mean_over.join(", ")),
         headline: Headline::Apgr,
-        n_prompts: sets.iter().map(|set| set.n_prompts).sum(),
-        n_train: sets.iter().map(|set| set.n_train).sum::<usize>() / sets.len(),
+        n_prompts: total(|set| set.n_prompts),
+        n_train: total(|set| set.n_train) / sets.len(),
         tiers: part.pair.clone(),
-        encoders,
+        encoders: encoders.iter().enumerate().map(of_encoder).collect(),
         notes: vec!["Sets are resampled independently of each other.".to_owned()],
     }
 }
