@@ -204,6 +204,15 @@ fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown".to_owned();
     };
-    let is_dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
+    // Results are written by suites that ran before this one, and change nothing that is measured.
+    let changes = git(&[
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ":/",
+        ":(top,exclude)evals/results",
+    ]);
+    let is_dirty = changes.is_some_and(|changes| !changes.is_empty());
     if is_dirty { format!("{commit}-dirty") } else { commit }
 }

@@ -98,7 +98,7 @@ fn markdown(result: &SuiteResult) -> String {
         let remarks = remarks(part).into_iter().chain(part.notes.iter().cloned());
         remarks.for_each(|remark| text += &format!("- {}\n", escaped(&remark)));
     }
-    text += &format!("\n{}\n", escaped(LEGEND));
+    text += &format!("\n{}\n\n", escaped(LEGEND));
     result
         .notes
         .iter()
