@@ -15,4 +15,5 @@ mod pipeline;
 mod reference;
 mod repeatable;
 mod run;
+mod suites;
 mod whole;

@@ -27,44 +27,55 @@ pub fn evaluate(inputs: &Inputs<'_>, progress: &dyn Fn(&str)) -> Result<Report, 
     let (predicted, baseline_notes) = baselines::fit_all(&study, progress);
     progress("deciding");
     let methods = methods(&study, predicted);
+    Ok(report(&study, &methods, baseline_notes, progress).0)
+}
+
+/// The report on methods that have decided, and the replicates of each in their order.
+pub(crate) fn report(
+    study: &Study<'_>,
+    methods: &[Method],
+    baseline_notes: Vec<String>,
+    progress: &dyn Fn(&str),
+) -> (Report, Vec<Replicated>) {
     let (mut reports, replicated): (Vec<MethodReport>, Vec<Replicated>) = methods
         .iter()
         .map(|method| {
             progress(&format!("measuring {}", method.name));
-            measure(&study, method)
+            measure(study, method)
         })
         .unzip();
-    measure_pareto_distances(&study, &mut reports);
+    measure_pareto_distances(study, &mut reports);
     progress("measuring predictions");
-    let prediction = prediction_report(&study, &methods);
+    let prediction = prediction_report(study, methods);
     let (forecasts, auto) = (
         methods[0].forecasts.as_deref().unwrap_or_default(),
         &methods[0].operating[0].1.choices,
     );
-    let selective = selective_report(&study, forecasts, auto);
-    let (slices, slice_differences) = slices(&study, &methods);
-    let mut differences = differences(&study, &reports, &replicated);
+    let selective = selective_report(study, forecasts, auto);
+    let (slices, slice_differences) = slices(study, methods);
+    let mut differences = differences(study, &reports, &replicated);
     differences.extend(slice_differences);
-    Ok(Report {
+    let report = Report {
         schema_version: SCHEMA_VERSION,
-        checkpoint: inputs.checkpoint.clone(),
-        data: data(&study),
-        tiers: tiers(&study),
+        checkpoint: study.inputs.checkpoint.clone(),
+        data: data(study),
+        tiers: tiers(study),
         references: study.references.clone(),
         differences,
         slices,
-        domains: domain_rows(&study, &methods),
+        domains: domain_rows(study, methods),
         prediction,
         selective,
-        cost_head: cost_head(&study),
-        certified: certify(&study),
-        notes: notes(&study, &methods, baseline_notes),
+        cost_head: cost_head(study),
+        certified: certify(study),
+        notes: notes(study, methods, baseline_notes),
         methods: reports,
-    })
+    };
+    (report, replicated)
 }
 
 /// tiercast, baselines, single tiers, mix, oracles.
-fn methods(study: &Study<'_>, predicted: Vec<baselines::Predicted>) -> Vec<Method> {
+pub(crate) fn methods(study: &Study<'_>, predicted: Vec<baselines::Predicted>) -> Vec<Method> {
     let mut methods = vec![tiercast(study)];
     methods.extend(predicted.into_iter().map(|predicted| baseline(study, predicted)));
     methods.extend(single_tiers(study));

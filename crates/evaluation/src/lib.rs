@@ -14,5 +14,6 @@ pub mod report;
 mod selective;
 pub mod study;
 mod subset;
+pub mod suite;
 mod sweep;
 mod two_tier;

@@ -26,6 +26,7 @@ mod plain;
 mod results;
 mod selective;
 mod small;
+pub mod suite;
 mod table;
 
 /// Why a report could not be written.

@@ -227,6 +227,29 @@ pub fn prepare(folder: &Path) -> Result<(), CheckpointError> {
 /// as the model card.
 pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Result<Manifest, CheckpointError> {
     prepare(folder)?;
+    let files = files(contents, curves, card);
+    let manifest = manifest(contents, &files);
+    let partial = beside(folder, "partial");
+    let written = write_all(&partial, &files, &json(&manifest)).and_then(|()| swap(folder, &partial));
+    if let Err(source) = written {
+        // The cause is what the user needs; a leftover folder is harmless and named `.partial`.
+        let _ = fs::remove_dir_all(&partial);
+        return Err(CheckpointError::Io {
+            path: folder.to_owned(),
+            source,
+        });
+    }
+    Ok(manifest)
+}
+
+/// The manifest that [`save`] would write: for a predictor that is used and not kept. The id is that
+/// of the saved checkpoint, of which the card is no part.
+pub fn unsaved(contents: &Contents, curves: &str) -> Manifest {
+    manifest(contents, &files(contents, curves, ""))
+}
+
+/// Every file but the manifest.
+fn files(contents: &Contents, curves: &str, card: &str) -> Vec<(&'static str, Vec<u8>)> {
     let mut files = vec![
         (WEIGHTS, contents.weights.clone()),
         (NETWORK, json(&contents.network)),
@@ -242,18 +265,7 @@ pub fn save(folder: &Path, contents: &Contents, curves: &str, card: &str) -> Res
     if let Some(encoder) = &contents.encoder {
         files.push((ENCODER, encoder.clone()));
     }
-    let manifest = manifest(contents, &files);
-    let partial = beside(folder, "partial");
-    let written = write_all(&partial, &files, &json(&manifest)).and_then(|()| swap(folder, &partial));
-    if let Err(source) = written {
-        // The cause is what the user needs; a leftover folder is harmless and named `.partial`.
-        let _ = fs::remove_dir_all(&partial);
-        return Err(CheckpointError::Io {
-            path: folder.to_owned(),
-            source,
-        });
-    }
-    Ok(manifest)
+    files
 }
 
 fn manifest(contents: &Contents, files: &[(&str, Vec<u8>)]) -> Manifest {

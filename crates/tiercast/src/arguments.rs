@@ -8,6 +8,8 @@ use tiercast_predictor::device::DeviceKind;
 use tiercast_records::outcomes::Split;
 use tiercast_trainer::train::SWITCHES;
 
+use crate::encoders::CACHE;
+
 /// Routes each request to the cheapest model tier that is good enough.
 #[derive(Debug, Parser)]
 #[command(name = "tiercast", version, about, propagate_version = true)]
@@ -39,7 +41,7 @@ pub(crate) enum Command {
     Featurise(FeaturiseArguments),
     /// Train a checkpoint: fit on `train`, stop and calibrate on `validation`.
     Train(TrainArguments),
-    /// Measure a checkpoint against every baseline on held-out rows and write the report.
+    /// Measure a checkpoint, or with --suite a whole protocol, against every baseline on held-out rows.
     Evaluate(EvaluateArguments),
     /// Write the predicted quality distribution of every row, for outside tools.
     Predict(PredictArguments),
@@ -117,7 +119,7 @@ pub(crate) struct FeaturiseArguments {
     #[arg(long)]
     pub(crate) encoder_weights: Option<PathBuf>,
     /// Folder that keeps transformer embeddings between runs, by content and feature version.
-    #[arg(long, default_value = "runs/cache")]
+    #[arg(long, default_value = CACHE)]
     pub(crate) cache: PathBuf,
 }
 
@@ -131,7 +133,7 @@ pub(crate) struct RowsArguments {
     #[arg(long)]
     pub(crate) features: Option<PathBuf>,
     /// Folder that keeps transformer embeddings between runs, by content and feature version.
-    #[arg(long, default_value = "runs/cache")]
+    #[arg(long, default_value = CACHE)]
     pub(crate) cache: PathBuf,
 }
 
@@ -179,25 +181,79 @@ pub(crate) struct TrainArguments {
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArguments {
     /// Checkpoint folder.
-    #[arg(long)]
-    pub(crate) checkpoint: PathBuf,
-    #[command(flatten)]
-    pub(crate) rows: RowsArguments,
-    /// Rows to report on.
+    #[arg(long, required_unless_present = "suite", conflicts_with = "suite")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Outcome files (Parquet).
+    #[arg(long, num_args = 1.., required_unless_present = "suite", conflicts_with = "suite")]
+    pub(crate) outcomes: Vec<PathBuf>,
+    /// Features of prompts without text (default: features.parquet beside the first outcome file).
+    #[arg(long, conflicts_with = "suite")]
+    pub(crate) features: Option<PathBuf>,
+    /// Folder that keeps transformer embeddings between runs, by content and feature version.
+    #[arg(long, default_value = CACHE)]
+    pub(crate) cache: PathBuf,
+    /// Rows to report on; a suite takes test or, for making choices, validation.
     #[arg(long, default_value = "test", value_parser = parse_split)]
     pub(crate) split: Split,
-    /// Folder for report.html, report.md and report.json.
-    #[arg(long)]
-    pub(crate) out: PathBuf,
+    /// Folder for report.html, report.md and report.json; of a suite for result.md and result.json
+    /// (default: evals/results/NAME, or a folder in runs/suites for anything but all parts on test).
+    #[arg(long, required_unless_present = "suite")]
+    pub(crate) out: Option<PathBuf>,
     /// Bootstrap replicates behind the intervals.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub(crate) replicates: u32,
-    /// Seed of the bootstrap and of the baselines.
+    /// Seed of the bootstrap and of the baselines; of a suite the seed of the weights.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Backend.
     #[arg(long, default_value = "flex")]
     pub(crate) device: DeviceKind,
+    #[command(flatten)]
+    pub(crate) suite: SuiteArguments,
+}
+
+/// A suite trains by itself.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Suites")]
+pub(crate) struct SuiteArguments {
+    /// Train and measure a suite of evals/suites by name, or `all`: ours beside all baselines.
+    #[arg(long = "suite", id = "suite", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Folder of the suites.
+    #[arg(long, default_value = "evals/suites", conflicts_with = "checkpoint")]
+    pub(crate) suites: PathBuf,
+    /// Folder of the outcome files; what is not there is looked for in datasets/reference, and a
+    /// suite whose data is in neither is skipped (an error where TIERCAST_REQUIRE names `shared`).
+    #[arg(long, default_value = "../shared/data", conflicts_with = "checkpoint")]
+    pub(crate) data: PathBuf,
+    /// Only these parts of the suite.
+    #[arg(long, value_delimiter = ',', conflicts_with = "checkpoint")]
+    pub(crate) part: Vec<String>,
+    /// Text encoders to train with; all are printed.
+    #[arg(long, value_delimiter = ',', default_value = "fast,dense", value_parser = ["fast", "dense"], conflicts_with = "checkpoint")]
+    pub(crate) encoders: Vec<String>,
+    /// Measure on five folds inside the train split instead: for making choices without test rows.
+    #[arg(long, conflicts_with = "checkpoint")]
+    pub(crate) inner: bool,
+    /// Train with this many seeds, from --seed on, and print the spread of the headline.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with = "checkpoint")]
+    pub(crate) seeds: u32,
+    /// Train once more on outcomes permuted between prompts: what noise gives.
+    #[arg(long, conflicts_with = "checkpoint")]
+    pub(crate) control: Option<ControlKind>,
+    /// Most passes over the training rows.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "checkpoint")]
+    pub(crate) epochs: Option<u32>,
+    /// Networks whose distributions are averaged.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64), conflicts_with = "checkpoint")]
+    pub(crate) members: Option<u32>,
+}
+
+/// A control that ours has to beat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ControlKind {
+    /// Outcomes permuted between the prompts of a split.
+    Shuffled,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! What each subcommand does: read, call the stage, write, say what happened.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -26,11 +26,11 @@ use tiercast_trainer::train::{TrainOptions, train};
 
 use crate::arguments::{
     Command, DataCommand, EvaluateArguments, FeaturiseArguments, FitArguments, PipelineCommand, PredictArguments,
-    RowsArguments, TrainArguments,
+    RowsArguments, TrainArguments, UsageError,
 };
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
-use crate::{data, encoders, pipeline, quickstart, reference, route, serve};
+use crate::{data, encoders, pipeline, quickstart, reference, route, serve, suite};
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
 const LEAST_COST_USD: f64 = 1e-9;
@@ -50,7 +50,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Data(DataCommand::Reference { from, out }) => reference::build(&from, &out)?,
         Command::Featurise(arguments) => featurise(&arguments)?,
         Command::Train(arguments) => train_checkpoint(&arguments).map(|_| ())?,
-        Command::Evaluate(arguments) => print(&render::table(&evaluate_checkpoint(&arguments)?)),
+        Command::Evaluate(arguments) => evaluate_command(arguments)?,
         Command::Predict(arguments) => predict(&arguments)?,
         Command::Route(arguments) => {
             route::route(
@@ -233,8 +233,44 @@ fn data_file(path: &Path) -> anyhow::Result<DataFile> {
     })
 }
 
+/// What to measure a checkpoint on.
+pub(crate) struct CheckpointEvaluation {
+    pub(crate) checkpoint: PathBuf,
+    pub(crate) rows: RowsArguments,
+    pub(crate) split: Split,
+    pub(crate) out: PathBuf,
+    pub(crate) replicates: u32,
+    pub(crate) seed: u64,
+    pub(crate) device: DeviceKind,
+}
+
+/// A suite where one is named, else a checkpoint.
+fn evaluate_command(arguments: EvaluateArguments) -> anyhow::Result<()> {
+    if let Some(name) = &arguments.suite.name {
+        return suite::run(&arguments, name);
+    }
+    let (Some(checkpoint), Some(out)) = (arguments.checkpoint, arguments.out) else {
+        return Err(UsageError("--checkpoint and --out are needed, or --suite".to_owned()).into());
+    };
+    let evaluation = CheckpointEvaluation {
+        checkpoint,
+        rows: RowsArguments {
+            outcomes: arguments.outcomes,
+            features: arguments.features,
+            cache: arguments.cache,
+        },
+        split: arguments.split,
+        out,
+        replicates: arguments.replicates,
+        seed: arguments.seed,
+        device: arguments.device,
+    };
+    print(&render::table(&evaluate_checkpoint(&evaluation)?));
+    Ok(())
+}
+
 /// Evaluates and writes the report; returns it.
-pub(crate) fn evaluate_checkpoint(arguments: &EvaluateArguments) -> anyhow::Result<Report> {
+pub(crate) fn evaluate_checkpoint(arguments: &CheckpointEvaluation) -> anyhow::Result<Report> {
     let predictor = open(&arguments.checkpoint, arguments.device)?;
     let tiers = predictor
         .catalog()

@@ -14,6 +14,9 @@ use crate::progress::say;
 /// Where a clone has the weights.
 const IN_A_CLONE: &str = "checkpoints/encoders/dense/model.bin";
 
+/// Where embeddings are kept between runs, unless another folder is named.
+pub(crate) const CACHE: &str = "runs/cache";
+
 /// Weights and what they make. `None` for the `fast` encoder, whose weights are in the binary.
 pub(crate) struct Dense {
     pub(crate) encoder: DenseEncoder,

@@ -10,6 +10,7 @@ mod quickstart;
 mod reference;
 mod route;
 mod serve;
+mod suite;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use tiercast_evaluation::render;
 use tiercast_server::settings::Settings;
 
-use crate::arguments::{
-    EvaluateArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError,
-};
-use crate::commands::{evaluate_checkpoint, print, train_checkpoint};
+use crate::arguments::{QuickstartArguments, RowsArguments, TrainArguments, UsageError};
+use crate::commands::{CheckpointEvaluation, evaluate_checkpoint, print, train_checkpoint};
+use crate::encoders::CACHE;
 use crate::progress::say;
 use crate::serve;
 
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
         out: checkpoint.clone(),
         fit: arguments.fit.clone(),
     })?;
-    let report = evaluate_checkpoint(&EvaluateArguments {
+    let report = evaluate_checkpoint(&CheckpointEvaluation {
         checkpoint: checkpoint.clone(),
         rows: rows(&outcomes),
         split: tiercast_records::outcomes::Split::Test,
@@ -65,6 +64,6 @@ fn rows(outcomes: &Path) -> RowsArguments {
     RowsArguments {
         outcomes: vec![outcomes.to_owned()],
         features: None,
-        cache: PathBuf::from("runs/cache"),
+        cache: PathBuf::from(CACHE),
     }
 }
