@@ -66,7 +66,7 @@ impl Engines {
             "batch" => {
                 let texts = || (0..n_calls).into_par_iter();
                 let batch = || texts().map(|_| i64::from(encoder.embed(&tokens)[0])).sum::<i64>();
-                let times = pool.install(|| calls(1, batch));
+                let times = pool.install(|| timed(1, batch));
                 vec![times[0] / n_calls as f64]
             }
             name => {
@@ -79,16 +79,19 @@ impl Engines {
     }
 }
 
+/// Milliseconds of each of `n_calls` calls, after some that are not counted.
 fn calls<T>(n_calls: usize, call: impl Fn() -> T) -> Vec<f64> {
-    for _ in 0..N_WARM_UP {
-        black_box(call());
-    }
-    let timed = |_| {
+    timed(N_WARM_UP, &call);
+    timed(n_calls, call)
+}
+
+fn timed<T>(n_calls: usize, call: impl Fn() -> T) -> Vec<f64> {
+    let milliseconds = |_| {
         let start = Instant::now();
         black_box(call());
         start.elapsed().as_secs_f64() * 1e3
     };
-    (0..n_calls).map(timed).collect()
+    (0..n_calls).map(milliseconds).collect()
 }
 
 fn table(engines: &Engines) -> Result<(), Box<dyn Error>> {

@@ -1,12 +1,12 @@
 //! The quality network: shared trunk, per tier a quality distribution and an output length.
 //!
-//! Structure: two branches read surface signals, the static embedding and a bag of n-grams. The
-//! task branch guesses the task. In the quality branch a `difficulty` (rank r) meets per-tier
-//! `ability` (item response theory), a table of task effects per tier is mixed by the guessed task,
-//! and n-grams add effects of their own; the sum gives `N_SHAPES` coefficients per tier. The
-//! quality distribution of a tier is the exponential family over the grid with these coefficients
-//! on Legendre polynomials, over a base measure per tier (the training histogram at the start).
-//! Without any signal the network therefore predicts each tier's histogram.
+//! Structure: two branches read surface signals, the embeddings and a bag of n-grams. The task
+//! branch guesses the task; the table of every tier's distribution on every task, mixed by that
+//! guess, is the base measure. In the quality branch a `difficulty` (rank r) meets per-tier
+//! `ability` (item response theory) and n-grams add effects of their own; the sum gives `N_SHAPES`
+//! coefficients per tier. The quality distribution of a tier is the exponential family over the
+//! grid with these coefficients on Legendre polynomials, through the base measure. Without any
+//! signal the network therefore predicts the table of the task it guesses.
 
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -65,9 +65,8 @@ impl NetworkConfig {
             + (self.d_hidden + 1) * self.n_tasks
             + self.d_hidden * self.d_difficulty
             + self.d_difficulty * coefficients
-            + self.n_tasks * coefficients
             + self.d_ngram * coefficients
-            + self.n_tiers * GRID_POINTS
+            + self.n_tasks * self.n_tiers * GRID_POINTS
             + (self.d_hidden + 1) * 2 * self.n_tiers;
         member * self.n_members
     }
@@ -131,9 +130,8 @@ impl NetworkConfig {
             task_bias: zeros([self.n_tasks], device),
             difficulty: uniform([self.d_hidden, self.d_difficulty], fan_in(self.d_hidden)),
             ability: uniform([self.d_difficulty, coefficients], 0.1 * fan_in(self.d_difficulty)),
-            task_effect: zeros([self.n_tasks, coefficients], device),
             ngram_effect: zeros([self.d_ngram, coefficients], device),
-            base: zeros([self.n_tiers, GRID_POINTS], device),
+            task_base: flat([self.n_tasks, self.n_tiers * GRID_POINTS], device),
             length_weight: uniform([self.d_hidden, 2 * self.n_tiers], 0.1 * fan_in(self.d_hidden)),
             length_bias: zeros([2 * self.n_tiers], device),
         }
@@ -152,10 +150,10 @@ pub struct QualityNetwork {
     task_bias: Param<Tensor<1>>,
     difficulty: Param<Tensor<2>>,
     ability: Param<Tensor<2>>,
-    task_effect: Param<Tensor<2>>,
     ngram_effect: Param<Tensor<2>>,
-    /// Log of the base measure per tier.
-    pub base: Param<Tensor<2>>,
+    /// Distribution of every tier on every task, `[n_tasks, n_tiers * GRID_POINTS]`; set from the
+    /// training rows and not learnt.
+    pub task_base: Param<Tensor<2>>,
     length_weight: Param<Tensor<2>>,
     length_bias: Param<Tensor<1>>,
 }
@@ -177,7 +175,8 @@ impl QualityNetwork {
     /// Runs `n` rows; with dropout in training.
     pub fn forward(&self, batch: Batch, dropout: Option<Dropout>) -> Output {
         let [n, _] = batch.dense.dims();
-        let [n_tiers, _] = self.base.dims();
+        let [_, n_masses] = self.task_base.dims();
+        let n_tiers = n_masses / GRID_POINTS;
         let bag = self.bag(batch.ngrams, batch.weights); // [n, d_ngram]
         let input = Tensor::cat(vec![batch.dense, bag.clone()], 1); // [n, d_dense + d_ngram]
         let (task_mask, mask, keep_task) = match dropout {
@@ -188,12 +187,12 @@ impl QualityNetwork {
         let task = task_hidden.matmul(self.task_weight.val()) + self.task_bias.val().unsqueeze(); // [n, n_tasks]
         let hidden = hidden(input, &self.trunk_weight, &self.trunk_bias, mask); // [n, d_hidden]
         let coefficients = hidden.clone().matmul(self.difficulty.val()).matmul(self.ability.val())
-            + self.task_effects(task.clone(), keep_task)
             + bag.matmul(self.ngram_effect.val()); // [n, n_tiers * N_SHAPES]
         let tilt = coefficients
             .reshape([n * n_tiers, N_SHAPES])
-            .matmul(shapes(&self.base.device())); // [n * n_tiers, GRID_POINTS]
-        let logits = tilt.reshape([n, n_tiers, GRID_POINTS]) + self.base.val().unsqueeze::<3>();
+            .matmul(shapes(&self.task_base.device())); // [n * n_tiers, GRID_POINTS]
+        let base = self.base(task.clone(), keep_task).reshape([n, n_tiers, GRID_POINTS]);
+        let logits = tilt.reshape([n, n_tiers, GRID_POINTS]) + base.log();
         let length = hidden.matmul(self.length_weight.val()) + self.length_bias.val().unsqueeze(); // [n, 2 * n_tiers]
         Output {
             quality: softmax(logits, 2),
@@ -203,14 +202,17 @@ impl QualityNetwork {
         }
     }
 
-    /// Effects of the guessed task, without gradient for the guess, `[n, n_tiers * N_SHAPES]`
-    fn task_effects(&self, task: Tensor<2>, keep: Option<Tensor<2>>) -> Tensor<2> {
+    /// The table of task distributions mixed by the guessed task, without gradient for the guess,
+    /// `[n, n_tiers * GRID_POINTS]`
+    fn base(&self, task: Tensor<2>, keep: Option<Tensor<2>>) -> Tensor<2> {
+        let [_, n_tasks] = task.dims();
         let guess = softmax(task, 1).detach();
         let guess = match keep {
-            Some(keep) => guess * keep,
+            // Hidden, every task is as likely.
+            Some(keep) => guess * keep.clone() + keep.neg().add_scalar(1.0).div_scalar(n_tasks as f32),
             None => guess,
         };
-        guess.matmul(self.task_effect.val())
+        guess.matmul(self.task_base.val()).detach()
     }
 
     /// Weighted sum of the vectors of a row's n-grams, `[n, d_ngram]`
@@ -269,6 +271,11 @@ pub fn unit(rng: &mut impl Rng) -> f32 {
 
 fn param<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+/// Every distribution flat: what is known before there are rows.
+fn flat(shape: [usize; 2], device: &Device) -> Param<Tensor<2>> {
+    param(vec![1.0 / GRID_POINTS as f32; shape.iter().product()], shape, device)
 }
 
 fn zeros<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {

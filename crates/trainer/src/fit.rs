@@ -13,7 +13,7 @@ use tiercast_routing::distribution::GRID_POINTS;
 
 use crate::dataset::{LengthScale, Row, batch};
 use crate::loss::{crps, quality_loss, task_loss};
-use crate::tables::histograms;
+use crate::tables::{histograms, task_histograms};
 
 /// How to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -50,9 +50,9 @@ impl Default for FitConfig {
             seed: 0,
             max_epochs: 24,
             patience: 5,
-            batch_size: 64,
-            learning_rate: 3e-4,
-            task_learning_rate: 2e-3,
+            batch_size: 128,
+            learning_rate: 5e-4,
+            task_learning_rate: 3e-3,
             weight_decay: 0.05,
             dropout: 0.6,
             ngram_dropout: 0.3,
@@ -142,7 +142,7 @@ impl Fit<'_> {
     fn member(mut self, report: &mut dyn FnMut(Epoch)) -> QualityNetwork {
         let training_device = self.device.clone().autodiff();
         let mut network = self.config.init_member(&mut self.rng, &training_device);
-        network.base = base_measure(self.data.train, self.config.n_tiers, &training_device);
+        network.task_base = task_base(self.data.train, self.config, &training_device);
         if self.config.n_tasks > 1 {
             network = self.phase(Phase::Task, network, report);
         }
@@ -246,14 +246,21 @@ impl Fit<'_> {
     }
 }
 
-/// Log of each tier's training histogram: what the network says before it has learnt.
-fn base_measure(train: &[&Row], n_tiers: usize, device: &Device) -> Param<Tensor<2>> {
-    let logs: Vec<f32> = histograms(train, n_tiers)
-        .as_flattened()
+/// The table of task distributions, or the overall ones where there is one task: what the quality
+/// branch says before it has learnt.
+fn task_base(train: &[&Row], config: &NetworkConfig, device: &Device) -> Param<Tensor<2>> {
+    let base = histograms(train, config.n_tiers);
+    let mut tasks = task_histograms(train, config, &base);
+    if tasks.is_empty() {
+        tasks = vec![base; config.n_tasks];
+    }
+    let values: Vec<f32> = tasks
         .iter()
-        .map(|mass| mass.ln() as f32)
+        .flat_map(|tiers| tiers.as_flattened())
+        .map(|mass| *mass as f32)
         .collect();
-    Param::from_tensor(Tensor::from_data(TensorData::new(logs, [n_tiers, GRID_POINTS]), device))
+    let shape = [config.n_tasks, config.n_tiers * GRID_POINTS];
+    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device)).set_require_grad(false)
 }
 
 /// Fisher-Yates.

@@ -5,7 +5,7 @@ use tiercast_predictor::model::{Model, NetworkSays, ask, mean_variance};
 use tiercast_predictor::neighbours::{Neighbour, NeighbourSettings, Neighbours, similarity};
 use tiercast_predictor::network::QualityNetwork;
 use tiercast_predictor::pool::{Doubt, Gate, Pool};
-use tiercast_predictor::views::{N_POOLED, Pmf, Tables};
+use tiercast_predictor::views::{N_POOLED, Pmf, Tables, mean};
 use tiercast_predictor::{encoding::Encoded, model};
 use tiercast_statistics::simplex;
 
@@ -114,8 +114,9 @@ fn fit_neighbours(seen: &[Seen<'_>], neighbours: &Neighbours) -> NeighbourSettin
     candidates[best.unwrap_or(0)]
 }
 
-/// Weights on the simplex that minimise the CRPS of the pool: with F the sum of w F_v it is, cell by
-/// cell, F^2 - 2 F u + u where u is the share of the cell above the outcome.
+/// Weights on the simplex that minimise the CRPS of the pool, and the squared error of the contrasts
+/// between tiers, which is what routes. With F the sum of w F_v the CRPS is, cell by cell,
+/// F^2 - 2 F u + u where u is the share of the cell above the outcome.
 fn fit_weights(seen: &[Seen<'_>], neighbours: &Neighbours, pool: &Pool) -> [f64; N_POOLED] {
     let zero = || (vec![vec![0.0; N_POOLED]; N_POOLED], vec![0.0; N_POOLED]);
     // In order and in chunks, so that sums are the same on any number of threads.
@@ -124,7 +125,9 @@ fn fit_weights(seen: &[Seen<'_>], neighbours: &Neighbours, pool: &Pool) -> [f64;
         .map(|chunk| {
             let mut sums = zero();
             for seen in chunk {
-                add_row(&mut sums, &views_of(seen, neighbours, pool), seen.row);
+                let views = views_of(seen, neighbours, pool);
+                add_row(&mut sums, &views, seen.row);
+                add_contrasts(&mut sums, &views, seen.row);
             }
             sums
         })
@@ -169,6 +172,36 @@ fn add_row((h, b): &mut (Vec<Vec<f64>>, Vec<f64>), views: &Views, row: &Row) {
                 if let Some(g) = g {
                     h[view][other] += f.iter().zip(g).map(|(f, g)| f * g).sum::<f64>();
                 }
+            }
+        }
+    }
+}
+
+/// Weight of the contrasts beside the CRPS; chosen on inner folds (`evals/LOG.md`).
+const CONTRAST: f64 = 3.0;
+
+/// Adds the squared error of (quality of a tier - mean quality of the row's tiers).
+fn add_contrasts((h, b): &mut (Vec<Vec<f64>>, Vec<f64>), views: &Views, row: &Row) {
+    let answered: Vec<(usize, f64)> = row
+        .answers
+        .iter()
+        .enumerate()
+        .filter_map(|(tier, answer)| Some((tier, answer.as_ref()?.score)))
+        .collect();
+    let centred = |values: Vec<f64>| -> Vec<f64> {
+        let centre = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        values.into_iter().map(|value| value - centre).collect()
+    };
+    let actual = centred(answered.iter().map(|(_, score)| *score).collect());
+    let of_view = |tiers: &Vec<Pmf>| centred(answered.iter().map(|(tier, _)| mean(&tiers[*tier])).collect());
+    let predicted: Vec<Option<Vec<f64>>> = views.iter().map(|view| view.as_ref().map(of_view)).collect();
+    let product = |a: &[f64], b: &[f64]| CONTRAST * N_CELLS as f64 * a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for (view, of_view) in predicted.iter().enumerate() {
+        let Some(of_view) = of_view else { continue };
+        b[view] += product(of_view, &actual);
+        for (other, of_other) in predicted.iter().enumerate() {
+            if let Some(of_other) = of_other {
+                h[view][other] += product(of_view, of_other);
             }
         }
     }

@@ -59,7 +59,7 @@ pub fn fit_tables(rows: &[&Row], config: &NetworkConfig, on: TableViews) -> Tabl
         fit(&columns, on.n_signals, SURFACE_L2_PER_ROW * rows.len() as f64)
     };
     Tables {
-        tasks: tasks(rows, config, &base),
+        tasks: task_histograms(rows, config, &base),
         ngrams: on.ngrams.then(ngrams),
         surface: (on.n_signals > 0).then(surface),
         base,
@@ -75,7 +75,8 @@ pub fn histograms(rows: &[&Row], n_tiers: usize) -> Vec<Pmf> {
     counts.into_iter().map(normalised).collect()
 }
 
-fn tasks(rows: &[&Row], config: &NetworkConfig, base: &[Pmf]) -> Vec<Vec<Pmf>> {
+/// Each tier's histogram on each task, drawn towards its overall one; empty where there is one task.
+pub fn task_histograms(rows: &[&Row], config: &NetworkConfig, base: &[Pmf]) -> Vec<Vec<Pmf>> {
     if config.n_tasks < 2 {
         return Vec::new();
     }
