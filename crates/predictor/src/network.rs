@@ -297,6 +297,7 @@ mod tests {
         let network = config().init(7, &device);
         let row = Encoded {
             dense: vec![1.0, -1.0, 0.5],
+            key: Vec::new(),
             ngrams: vec![2, 3],
             weights: vec![0.6, 0.8],
         };

@@ -60,16 +60,16 @@ fn read(bytes: Vec<u8>) -> Result<Tensors, String> {
 pub fn tables_to_bytes(tables: &Tables) -> Vec<u8> {
     let n_tiers = tables.base.len();
     let flat = |pmfs: &[Pmf]| -> Vec<f32> { pmfs.as_flattened().iter().map(|mass| *mass as f32).collect() };
-    let mut tensors = vec![packed("base", flat(&tables.base), vec![n_tiers, GRID_POINTS])];
+    let mut tensors = vec![packed("base", flat(&tables.base), [n_tiers, GRID_POINTS])];
     if !tables.tasks.is_empty() {
         let values = tables.tasks.iter().flat_map(|tiers| flat(tiers)).collect();
-        tensors.push(packed("tasks", values, vec![tables.tasks.len(), n_tiers, GRID_POINTS]));
+        tensors.push(packed("tasks", values, [tables.tasks.len(), n_tiers, GRID_POINTS]));
     }
     for (name, linear) in [("ngrams", &tables.ngrams), ("surface", &tables.surface)] {
         if let Some(Linear { weights, intercept }) = linear {
-            let shape = vec![weights.len() / n_tiers, n_tiers];
+            let shape = [weights.len() / n_tiers, n_tiers];
             tensors.push(packed(&format!("{name}.weights"), weights.clone(), shape));
-            tensors.push(packed(&format!("{name}.intercept"), intercept.clone(), vec![n_tiers]));
+            tensors.push(packed(&format!("{name}.intercept"), intercept.clone(), [n_tiers]));
         }
     }
     let bytes = Writer::new(tensors)
@@ -78,8 +78,8 @@ pub fn tables_to_bytes(tables: &Tables) -> Vec<u8> {
     bytes.to_vec()
 }
 
-fn packed(name: &str, values: Vec<f32>, shape: Vec<usize>) -> burn_pack::Tensor {
-    let data = TensorData::new(values, shape.clone());
+fn packed<const D: usize>(name: &str, values: Vec<f32>, shape: [usize; D]) -> burn_pack::Tensor {
+    let data = TensorData::new(values, shape);
     let (bytes, shape, dtype) = data.into_parts();
     burn_pack::Tensor::new(name.to_owned(), dtype, shape, None, bytes)
 }

@@ -117,6 +117,7 @@ fn bars(pmf: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tiercast_routing::evidence::Evidence;
     use tiercast_server::answer::{DecisionView, ExcludedView};
 
     use super::*;
@@ -157,6 +158,7 @@ mod tests {
                 cost_usd: 0.0125,
                 latency_ms: None,
             },
+            evidence: Evidence::NONE,
             tiers: vec![tier("large", 1, 1.0), tier("small", 3, 0.75)],
             overhead_ms: 1.25,
             debug: None,

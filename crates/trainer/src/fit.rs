@@ -123,7 +123,7 @@ pub fn fit_one(
         report(Epoch {
             member: stream,
             ..epoch
-        })
+        });
     })
 }
 

@@ -98,6 +98,7 @@ fn inputs(world: &World) -> Inputs<'_> {
         checkpoint: CheckpointInfo::default(),
         auto_floor: 0.5,
         cheap_floor: 0.5,
+        evidence: None,
         slices: Vec::new(),
     }
 }

@@ -590,7 +590,7 @@ async fn draining_answers_what_is_queued() {
     let drained = Arc::clone(&state);
     tokio::task::spawn_blocking(move || drained.drain()).await.unwrap();
     for job in jobs {
-        assert_eq!(job.await.unwrap().len(), 3);
+        assert_eq!(job.await.unwrap().forecasts.len(), 3);
     }
     let request = post_route(&[]).body(chat(None, "hello")).unwrap();
     refused(&state, request, 503, "shutting_down", &[]).await;
