@@ -7,13 +7,17 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
+    ("encoder", &[]),
     ("records", &["chat", "routing", "statistics"]),
-    ("predictor", &["records", "chat", "routing", "statistics"]),
-    ("trainer", &["predictor", "records", "chat", "routing", "statistics"]),
+    ("predictor", &["encoder", "records", "chat", "routing", "statistics"]),
+    (
+        "trainer",
+        &["predictor", "encoder", "records", "chat", "routing", "statistics"],
+    ),
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
     ("server", &["predictor", "records", "chat", "routing", "statistics"]),
     (
@@ -23,6 +27,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "evaluation",
             "server",
             "predictor",
+            "encoder",
             "records",
             "chat",
             "routing",
@@ -33,7 +38,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 
 /// Outside crates that only these crates of ours may name.
 const RESERVED: [(&str, &[&str]); 6] = [
-    ("burn", &["predictor", "trainer"]),
+    ("burn", &["encoder", "predictor", "trainer"]),
     ("axum", &["server"]),
     ("arrow", &["records"]),
     ("parquet", &["records"]),

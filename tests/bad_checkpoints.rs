@@ -96,7 +96,7 @@ fn a_file_that_is_missing_or_cut_short() {
             &[name],
         );
     }
-    assert_eq!(files.len(), 8);
+    assert_eq!(files.len(), 11);
     let nowhere = tiercast(&["route", "--checkpoint", &data.at("nowhere"), "x"]);
     nowhere.refused("no folder", 1, &["nowhere", "manifest.json", "tiercast train"]);
 }
@@ -135,6 +135,35 @@ fn a_bit_that_flipped_in_the_manifest() {
             _ => run.refused(&format!("byte {place}"), 1, &["opening checkpoint"]),
         }
     }
+}
+
+#[test]
+fn forged_views_are_refused() {
+    let data = Fixture::trained();
+    let pool = |change: fn(&mut Value)| move |folder: &Path| forge(folder, "pool.json", change);
+    check(
+        &data,
+        "weights above one",
+        pool(|pool| pool["known"] = json!([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])),
+        &["pool.json", "`known`"],
+    );
+    check(
+        &data,
+        "no quantiles",
+        pool(|pool| pool["doubt"]["quantiles"] = json!([])),
+        &["pool.json", "quantiles"],
+    );
+    let cut = |folder: &Path| {
+        let bytes = fs::read(folder.join("neighbours.bin")).unwrap();
+        fs::write(folder.join("neighbours.bin"), &bytes[..bytes.len() - 1]).unwrap();
+        vouch(folder, "neighbours.bin");
+    };
+    check(&data, "part of a neighbour", cut, &["neighbours.bin", "bytes"]);
+    let swapped = |folder: &Path| {
+        fs::copy(folder.join("network.bpk"), folder.join("views.bpk")).unwrap();
+        vouch(folder, "views.bpk");
+    };
+    check(&data, "other tensors", swapped, &["views.bpk", "`base`"]);
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub fn tilt(base: &Pmf, wanted: f64) -> Pmf {
     let wanted = wanted.clamp(MEAN_MARGIN, 1.0 - MEAN_MARGIN);
     let mut tilt = 0.0_f64;
     let mut pmf = *base;
-    for _ in 0..12 {
+    for _ in 0..24 {
         let (found, variance) = moments(&pmf);
         if (found - wanted).abs() < 1e-6 {
             break;
