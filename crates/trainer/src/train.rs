@@ -148,7 +148,7 @@ pub fn train(
         .collect();
     let neighbours = neighbours_of(&prepared, options, models.len());
 
-    let (known, unknown) = look_at_all(&plans, &parts, &prepared, &tables, &neighbours, options, &device);
+    let (known, unknown) = look_at_all(&plans, &parts, &prepared, &neighbours, options, &device);
     let mut model = Model {
         members: members.clone(),
         pool: fit_pool(&known, &unknown, &neighbours),
@@ -205,8 +205,11 @@ struct Part {
     tables: Tables,
 }
 
-/// First one plan per member, each without its fold; then one per group of tasks, each without
-/// those tasks. With one member there is nothing to leave out at random.
+/// Folds of training rows that are left out in turn, to see what each view says of new rows.
+const FOLDS: usize = 4;
+
+/// First one plan per member, with all rows; then one per fold; then one per group of tasks, each
+/// without those tasks.
 fn plans<'a>(outcomes: &Outcomes, prepared: &'a Prepared, options: &TrainOptions) -> Vec<Plan<'a>> {
     let prompt = |row: &Row| &outcomes.prompts[row.prompt];
     let all_validation: Vec<&Row> = prepared.validation.iter().collect();
@@ -220,14 +223,14 @@ fn plans<'a>(outcomes: &Outcomes, prepared: &'a Prepared, options: &TrainOptions
             admitted,
         }
     };
-    let n = options.n_members;
-    let mut plans: Vec<Plan<'a>> = (0..n)
-        .map(|fold| plan(&|row| n > 1 && fold_of(prompt(row), n) == fold, all_validation.clone()))
-        .collect();
-    let groups = if n > 1 && !options.is_off("neighbours") {
-        task_groups(&prepared.train.iter().map(prompt).collect::<Vec<&Prompt>>())
-    } else {
+    let members = (0..options.n_members).map(|_| plan(&|_| false, all_validation.clone()));
+    let of_fold = |fold| plan(&|row| fold_of(prompt(row), FOLDS) == fold, all_validation.clone());
+    let mut plans: Vec<Plan<'a>> = members.chain((0..FOLDS).map(of_fold)).collect();
+    // The gate between the two sets of weights looks at neighbours.
+    let groups = if options.is_off("neighbours") {
         BTreeMap::new()
+    } else {
+        task_groups(&prepared.train.iter().map(prompt).collect::<Vec<&Prompt>>())
     };
     for group in 0..groups.values().max().map_or(0, |last| last + 1) {
         let is_out = |row: &Row| group_of(prompt(row), &groups) == Some(group);
@@ -240,7 +243,7 @@ fn plans<'a>(outcomes: &Outcomes, prepared: &'a Prepared, options: &TrainOptions
         };
         plans.push(plan(&is_out, stop));
     }
-    plans.into_iter().filter(|plan| !plan.train.is_empty()).collect()
+    plans
 }
 
 fn fit_plans(
@@ -312,24 +315,15 @@ fn kept(train: &[Row]) -> impl Iterator<Item = usize> {
 }
 
 /// Every training row, seen by the parts that were fitted without it: (left out at random, left out
-/// with its task). With one member the validation rows stand in for the former.
+/// with its task).
 fn look_at_all<'a>(
     plans: &[Plan<'a>],
     parts: &'a [Part],
     prepared: &'a Prepared,
-    tables: &'a Tables,
     neighbours: &Neighbours,
     options: &TrainOptions,
     device: &Device,
 ) -> (Vec<Seen<'a>>, Vec<Seen<'a>>) {
-    if options.n_members == 1 {
-        let without = Without {
-            network: &parts[0].network,
-            tables,
-        };
-        let rows: Vec<&Row> = prepared.validation.iter().collect();
-        return (look(&without, neighbours, &rows, |_| true, device), Vec::new());
-    }
     let kept: Vec<usize> = kept(&prepared.train).collect();
     let seen_by = |(plan, part): (&Plan<'a>, &'a Part)| {
         let without = Without {
@@ -345,8 +339,8 @@ fn look_at_all<'a>(
             device,
         )
     };
-    let mut all = plans.iter().zip(parts).map(seen_by);
-    let known = all.by_ref().take(options.n_members).flatten().collect();
+    let mut all = plans.iter().zip(parts).skip(options.n_members).map(seen_by);
+    let known = all.by_ref().take(FOLDS).flatten().collect();
     (known, all.flatten().collect())
 }
 
