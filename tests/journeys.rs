@@ -7,6 +7,8 @@ mod bad_checkpoints;
 mod bad_requests;
 mod bad_rows;
 mod bad_usage;
+mod doubt;
+mod encoders;
 mod fixture;
 mod http;
 mod interruption;

@@ -32,7 +32,9 @@ const N_HEADER: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderError {
     /// The file is absent or unreadable.
-    #[error("cannot read the dense encoder's weights at {path}: restore the file from the repository")]
+    #[error(
+        "cannot read the dense encoder's weights at {path} (SHA-256 {DENSE_SHA256}): restore the file from the repository"
+    )]
     Read {
         /// Where it was looked for.
         path: PathBuf,

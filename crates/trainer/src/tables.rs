@@ -1,7 +1,7 @@
 //! Fits the views that are not networks: histograms per tier and task, linear models.
 
 use tiercast_predictor::network::NetworkConfig;
-use tiercast_predictor::views::{Linear, Pmf, Tables, add_outcome};
+use tiercast_predictor::views::{Linear, Pmf, Tables, add_outcome, add_scaled};
 use tiercast_routing::distribution::GRID_POINTS;
 use tiercast_statistics::ridge::Ridge;
 
@@ -9,6 +9,8 @@ use crate::dataset::Row;
 
 /// Pseudo-count per grid point.
 const SMOOTHING: f64 = 0.05;
+/// Rows of the histogram of all tiers that are added to that of each.
+const TIER_PRIOR_ROWS: f64 = 5.0;
 /// Rows of the tier's overall histogram that are added to that of each task.
 const TASK_PRIOR_ROWS: f64 = 10.0;
 /// Penalty on the weights of n-grams, whose rows have unit length.
@@ -66,13 +68,21 @@ pub fn fit_tables(rows: &[&Row], config: &NetworkConfig, on: TableViews) -> Tabl
     }
 }
 
-/// Each tier's smoothed histogram.
+/// Each tier's histogram, smoothed and drawn towards that of all tiers: a tier with hardly any
+/// outcome is expected to be as the others are.
 pub fn histograms(rows: &[&Row], n_tiers: usize) -> Vec<Pmf> {
     let mut counts = vec![[SMOOTHING; GRID_POINTS]; n_tiers];
     for row in rows {
         add_answers(&mut counts, row);
     }
-    counts.into_iter().map(normalised).collect()
+    let mut all = [0.0; GRID_POINTS];
+    counts.iter().for_each(|counts| add_scaled(&mut all, counts, 1.0));
+    let all = normalised(all);
+    let of_tier = |mut counts: Pmf| {
+        add_scaled(&mut counts, &all, TIER_PRIOR_ROWS);
+        normalised(counts)
+    };
+    counts.into_iter().map(of_tier).collect()
 }
 
 /// Each tier's histogram on each task, drawn towards its overall one; empty where there is one task.

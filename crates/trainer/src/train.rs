@@ -115,6 +115,9 @@ pub struct Trained {
 const LEAST_TRAIN: usize = 32;
 const LEAST_VALIDATION: usize = 8;
 
+/// With fewer training outcomes the estimate of a tier is called the prior's.
+const FEW_OUTCOMES: usize = 20;
+
 /// Trains on `train`, stops and calibrates on `validation`. `features` is parallel to
 /// `outcomes.prompts`. `report` hears of every epoch, from several threads.
 pub fn train(
@@ -523,6 +526,12 @@ fn provenance(
 fn notes(outcomes: &Outcomes, models: &[usize], prepared: &Prepared, options: &TrainOptions) -> Vec<String> {
     let mut notes = Vec::new();
     for (tier, name) in options.tiers.iter().enumerate() {
+        let n = prepared.train.iter().filter(|row| row.answers[tier].is_some()).count();
+        if n < FEW_OUTCOMES {
+            notes.push(format!(
+                "{name}: {n} outcomes in train; its estimate is mostly the prior, which is what all tiers together did"
+            ));
+        }
         if prepared.lengths[tier].std == 0.0 {
             notes.push(format!(
                 "{name}: output tokens are absent or constant; masked in the cost head"
