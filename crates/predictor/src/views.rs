@@ -123,7 +123,7 @@ pub fn tilt(base: &Pmf, wanted: f64) -> Pmf {
             break;
         }
         // Newton's step, kept short where the distribution has almost no spread.
-        tilt = (tilt + ((wanted - found) / variance.max(0.01)).clamp(-6.0, 6.0)).clamp(-30.0, 30.0);
+        tilt = (tilt + ((wanted - found) / variance.max(1e-4)).clamp(-6.0, 6.0)).clamp(-120.0, 120.0);
         pmf = tilted(base, tilt);
     }
     pmf
