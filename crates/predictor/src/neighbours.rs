@@ -76,6 +76,8 @@ impl Neighbours {
             found.truncate(MOST_NEIGHBOURS);
         }
         found.sort_unstable_by(order);
+        // Collecting in place would keep the room of all candidates.
+        found.shrink_to_fit();
         let neighbour = |(product, position): (i32, u32)| Neighbour {
             similarity: (product as f32 / SQUARED_STEPS).min(1.0),
             position,

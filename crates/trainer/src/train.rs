@@ -1,6 +1,7 @@
 //! Outcomes and features to a checkpoint.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
@@ -273,8 +274,41 @@ fn fit_plans(
         let tables = fit_tables(&plan.train, config, table_views(prepared, options));
         (Part { network, tables }, curve)
     };
-    let (parts, curves): (Vec<Part>, Vec<Vec<Epoch>>) = plans.par_iter().enumerate().map(fit).unzip();
+    let (parts, curves): (Vec<Part>, Vec<Vec<Epoch>>) = side_by_side(plans, fit).into_iter().unzip();
     (parts, curves.concat())
+}
+
+/// Runs `work` on every item, one thread per core, results in order.
+///
+/// Each thread has a rayon pool of one for the tensors: in a shared pool a thread that waits for a
+/// product would begin another item meanwhile, and memory would grow with the number of items.
+fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn((usize, &T)) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let take_turns = || {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        loop {
+            let idx = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(idx) else { break };
+            let result = match &pool {
+                Ok(pool) => pool.install(|| work((idx, item))),
+                Err(_) => work((idx, item)),
+            };
+            *results[idx].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        }
+    };
+    let n_threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(items.len());
+    std::thread::scope(|scope| {
+        for _ in 0..n_threads {
+            scope.spawn(take_turns);
+        }
+    });
+    let results = results
+        .into_iter()
+        .filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    results.collect()
 }
 
 fn table_views(prepared: &Prepared, options: &TrainOptions) -> TableViews {
