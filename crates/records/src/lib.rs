@@ -9,6 +9,7 @@ pub mod features;
 pub mod manifest;
 pub mod outcomes;
 pub mod predictions;
+pub mod prompts;
 pub mod split;
 
 mod table;
