@@ -1,6 +1,6 @@
 //! What can go wrong while collecting. Messages name the place and the mend, never a key or a prompt.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tiercast_records::RecordsError;
 
@@ -68,6 +68,17 @@ pub enum CollectError {
     /// Prompts or Parquet files.
     #[error(transparent)]
     Records(#[from] RecordsError),
+}
+
+impl CollectError {
+    /// For `map_err` of system calls.
+    pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io {
+            path: path.to_path_buf(),
+            doing,
+            source,
+        }
+    }
 }
 
 /// What SQLite's commonest refusals mean for the user.
