@@ -2,6 +2,7 @@
 //!
 //! Parquet by Arrow, a manifest written last. Only this crate names Arrow.
 
+pub mod completions;
 pub mod describe;
 pub mod disk;
 pub mod error;
