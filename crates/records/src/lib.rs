@@ -3,6 +3,7 @@
 //! Parquet by Arrow, a manifest written last. Only this crate names Arrow.
 
 pub mod collected;
+pub mod completions;
 pub mod describe;
 pub mod disk;
 pub mod error;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
 
 use crate::error::UpstreamError;
 
@@ -36,14 +37,21 @@ impl Client {
     }
 }
 
-/// TLS by rustls on ring with the system's certificates. Where the system has none, plain HTTP
-/// still works and HTTPS says that it trusts nobody.
+/// TLS by rustls on ring with the system's certificates. On a system that has none (a bare
+/// container) plain HTTP still works; over HTTPS nobody is trusted.
 fn tls() -> Result<ClientConfig, UpstreamError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| UpstreamError::Client(error.to_string()))?;
-    Ok(builder
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+    let versions = || {
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| UpstreamError::Client(error.to_string()))
+    };
+    Ok(match versions()?.with_platform_verifier() {
+        Ok(builder) => builder.with_no_client_auth(),
+        Err(error) => {
+            tracing::warn!(%error, "no certificate authorities: HTTPS endpoints cannot be reached; install ca-certificates");
+            versions()?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth()
+        }
+    })
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// Parameters that a call fills in itself.
-const OURS: [&str; 6] = ["model", "messages", "tools", "stream", "stream_options", "n"];
+pub(crate) const OURS: [&str; 6] = ["model", "messages", "tools", "stream", "stream_options", "n"];
 
 /// Longest time limit of one attempt: ten hours.
 const MAX_TIMEOUT_S: f64 = 36_000.0;
@@ -34,6 +34,10 @@ impl EndpointSettings {
     /// Where the API begins, as in `https://host/v1/`; always ends in a slash.
     pub fn base_url(&self) -> &str {
         self.base_url.as_str()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> Url {
+        self.base_url.join(path).expect("a path of ours joins any base")
     }
 
     /// Host and port, for messages.
@@ -223,5 +227,97 @@ fn seconds(key: &str, seconds: f64) -> Result<Duration, String> {
         Err(format!(
             "`{key}` is {seconds}; it must be seconds, more than 0 and at most {MAX_TIMEOUT_S}"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &str) -> Result<EndpointSettings, String> {
+        let text = format!("[endpoint]\n{more}");
+        let table: std::collections::BTreeMap<String, EndpointSettings> =
+            toml::from_str(&text).map_err(|error| error.to_string())?;
+        Ok(table["endpoint"].clone())
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default() {
+        let settings = parse("base_url = \"http://127.0.0.1:9000/v1\"").unwrap();
+        assert_eq!(
+            settings.url("chat/completions").as_str(),
+            "http://127.0.0.1:9000/v1/chat/completions"
+        );
+        assert_eq!(settings.host(), "127.0.0.1:9000");
+        assert_eq!((settings.concurrency(), settings.max_retries()), (4, 5));
+        assert_eq!(settings.timeout(), Duration::from_secs(60));
+        assert_eq!((settings.model(), settings.api_key_env()), (None, None));
+    }
+
+    #[test]
+    fn urls_are_joined_behind_their_path() {
+        for base in ["https://h/v1", "https://h/v1/"] {
+            let settings = parse(&format!("base_url = \"{base}\"")).unwrap();
+            assert_eq!(
+                settings.url("chat/completions").as_str(),
+                "https://h/v1/chat/completions"
+            );
+            assert_eq!(settings.host(), "h");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_and_named() {
+        let base = "base_url = \"http://h/v1\"";
+        let cases = [
+            ("", "base_url"),
+            ("base_url = \"h/v1\"", "`base_url` is no URL"),
+            ("base_url = \"ftp://h/v1\"", "http:// or https://"),
+            ("base_url = \"https://user:word@h/v1\"", "`api_key_env`"),
+            ("base_url = \"https://h/v1?key=1\"", "`base_url` has"),
+            (
+                &format!("{base}\nconcurrency = 0"),
+                "`concurrency` is 0; it must be 1 to 4096",
+            ),
+            (&format!("{base}\nmax_retries = 101"), "`max_retries`"),
+            (
+                &format!("{base}\nrequests_per_minute = 0"),
+                "`requests_per_minute` must be 1 or more",
+            ),
+            (&format!("{base}\ntimeout_s = 0"), "`timeout_s` is 0"),
+            (&format!("{base}\ntimeout_s = nan"), "`timeout_s`"),
+            (&format!("{base}\nmodel = \"\""), "`model` is empty"),
+            (
+                &format!("{base}\nparameters = {{ stream = true }}"),
+                "`parameters.stream`",
+            ),
+            (&format!("{base}\ntimeout = 3"), "timeout"),
+        ];
+        for (text, part) in cases {
+            let message = parse(text).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_not_repeated_by_us() {
+        let message = EndpointSettings::try_from(Written {
+            base_url: "http://h".to_owned(),
+            model: None,
+            api_key_env: Some("sk-secret-1".to_owned()),
+            concurrency: 1,
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            timeout_s: 1.0,
+            max_retries: 0,
+            breaker_failures: 1,
+            breaker_pause_s: 1.0,
+            parameters: Map::new(),
+        });
+        let message = message.unwrap_err();
+        assert!(
+            message.contains("never a key") && !message.contains("secret"),
+            "{message}"
+        );
     }
 }
