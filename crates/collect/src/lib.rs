@@ -1,0 +1,9 @@
+//! Asks every tier, then asks the judge. Resumable and budgeted.
+//!
+//! Whatever was paid for is in the ledger, one SQLite file, before it counts: a run killed at any
+//! moment goes on where it was. Keys, files and the Ctrl-C signal come from the caller.
+
+pub mod error;
+pub mod ledger;
+
+pub use error::CollectError;
