@@ -7,12 +7,13 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
     ("encoder", &[]),
     ("records", &["chat", "routing", "statistics"]),
+    ("upstream", &[]),
     ("predictor", &["encoder", "records", "chat", "routing", "statistics"]),
     (
         "trainer",
@@ -20,12 +21,14 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ),
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
     ("server", &["predictor", "records", "chat", "routing", "statistics"]),
+    ("replay", &["records"]),
     (
         "tiercast",
         &[
             "trainer",
             "evaluation",
             "server",
+            "replay",
             "predictor",
             "encoder",
             "records",
@@ -37,9 +40,10 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 ];
 
 /// Outside crates that only these crates of ours may name.
-const RESERVED: [(&str, &[&str]); 6] = [
+const RESERVED: [(&str, &[&str]); 7] = [
     ("burn", &["encoder", "predictor", "trainer"]),
-    ("axum", &["server"]),
+    ("axum", &["server", "replay"]),
+    ("reqwest", &["upstream"]),
     ("arrow", &["records"]),
     ("parquet", &["records"]),
     ("tokenizers", &["predictor"]),

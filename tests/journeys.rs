@@ -16,6 +16,7 @@ mod parity;
 mod pipeline;
 mod reference;
 mod repeatable;
+mod replay;
 mod run;
 mod suites;
 mod whole;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use tiercast_records::prompts::Prompt;
 
 mod pages;
 mod rows;
@@ -41,11 +42,13 @@ pub struct Ledger {
     folder: PathBuf,
     path: PathBuf,
     connection: Connection,
+    #[expect(dead_code, reason = "held by the one that collects, not read")]
+    lock: Option<Lock>,
 }
 
 /// Only one `collect` at a time writes to a folder. Let go when dropped, also by a kill.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+struct Lock(#[expect(dead_code, reason = "held, not read")] File);
 
 impl Ledger {
     /// Opens the ledger in `folder` for reading and writing.
@@ -60,19 +63,50 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Opens the ledger in `folder`, or makes an empty file that [`Ledger::begin`] fills.
+    /// Opens the ledger in `folder`, or makes an empty file that [`Ledger::begin`] fills. As long as
+    /// it is open no other `collect` can do the same.
     pub(crate) fn open_or_create(folder: &Path) -> Result<Self, CollectError> {
-        fs::create_dir_all(folder).map_err(CollectError::io(folder, "made"))?;
+        let lock = Self::lock(folder)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let ledger = Self::connect(folder, flags)?;
         if ledger.is_begun()? {
             ledger.check_format()?;
         }
+        Ok(Self {
+            lock: Some(lock),
+            ..ledger
+        })
+    }
+
+    /// The ledger in `folder`, if it is of the same run, else one in memory of a run that begins:
+    /// for looking ahead without leaving anything.
+    pub fn preview(folder: &Path, prompts: &[Prompt], tiers: &[RunTier]) -> Result<Self, CollectError> {
+        if folder.join(FILE_NAME).is_file() {
+            let ledger = Self::connect(folder, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            if ledger.is_begun()? {
+                ledger.check_format()?;
+                ledger.check_same(prompts, tiers)?;
+                return Ok(ledger);
+            }
+        }
+        let path = folder.join(FILE_NAME);
+        let connection = Connection::open_in_memory().map_err(|source| CollectError::Ledger {
+            path: path.clone(),
+            doing: "opened",
+            source,
+        })?;
+        let mut ledger = Self {
+            folder: folder.to_path_buf(),
+            path,
+            connection,
+            lock: None,
+        };
+        ledger.begin(prompts, tiers)?;
         Ok(ledger)
     }
 
     /// The one right to collect into `folder`.
-    pub(crate) fn lock(folder: &Path) -> Result<Lock, CollectError> {
+    fn lock(folder: &Path) -> Result<Lock, CollectError> {
         fs::create_dir_all(folder).map_err(CollectError::io(folder, "made"))?;
         let path = folder.join(LOCK_NAME);
         let file = File::create(&path).map_err(CollectError::io(&path, "written"))?;
@@ -150,6 +184,7 @@ impl Ledger {
             folder: folder.to_path_buf(),
             path,
             connection,
+            lock: None,
         })
     }
 

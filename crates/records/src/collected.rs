@@ -85,7 +85,7 @@ impl<'f> Table<'f> {
     }
 
     fn write(&mut self, batch: io::Result<RecordBatch>) -> Result<(), RecordsError> {
-        let mut write = || -> io::Result<()> {
+        let write = || -> io::Result<()> {
             let batch = batch?;
             self.n_rows += batch.num_rows() as u64;
             self.writer.write(&batch).map_err(io::Error::other)?;

@@ -83,6 +83,7 @@ fn check_schema(schema: &Schema) -> Result<(), Fault> {
 fn no_rows() -> Problem {
     Problem {
         row: None,
+        line: None,
         column: None,
         what: "the file has no rows".to_owned(),
         mend: "Write at least one row per prompt and model".to_owned(),

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tiercast_predictor::device::DeviceKind;
 use tiercast_records::outcomes::Split;
+use tiercast_replay::faults::FaultKind;
 use tiercast_trainer::train::SWITCHES;
 
 use crate::encoders::CACHE;
+use crate::replay::parse_fault;
 
 /// Routes each request to the cheapest model tier that is good enough.
 #[derive(Debug, Parser)]
@@ -49,6 +51,12 @@ pub(crate) enum Command {
     Route(RouteArguments),
     /// Serve decisions over HTTP.
     Serve(ServeArguments),
+    /// Serve the recorded replies of an outcome file as OpenAI-compatible models, with faults if wanted.
+    ///
+    /// GET /v1/models, POST /v1/chat/completions (plain and streaming), keyed by `model` and prompt:
+    /// the last message of the user, or messages and tools as a whole where the file holds those.
+    /// POST /replay/faults switches faults, GET /replay/stats counts every call.
+    Replay(ReplayArguments),
     /// Run a recipe of stages.
     #[command(subcommand)]
     Pipeline(PipelineCommand),
@@ -305,6 +313,36 @@ pub(crate) struct ServeArguments {
     pub(crate) device: DeviceKind,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// Outcome file (Parquet) with the columns `prompt` and `response`.
+    #[arg(long)]
+    pub(crate) outcomes: PathBuf,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    pub(crate) listen: SocketAddr,
+    /// Only these models (default: all in the file).
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) models: Option<Vec<String>>,
+    /// How many times faster than recorded; where no latency is, 0.2 s and 50 tokens a second are taken.
+    #[arg(long, default_value_t = 1.0, value_parser = parse_speed, conflicts_with = "instant")]
+    pub(crate) speed: f64,
+    /// Answer without waiting.
+    #[arg(long)]
+    pub(crate) instant: bool,
+    /// Share of calls that go wrong, by kind: `rate_limit` (429), `retry_after` (429 with Retry-After),
+    /// `server_error` (500), timeout (hangs), `cut_stream`, `malformed_json`, html, `wrong_usage`,
+    /// `slow_drip`. May be given several times.
+    #[arg(long, value_name = "KIND=SHARE", value_parser = parse_fault)]
+    pub(crate) fault: Vec<(FaultKind, f64)>,
+    /// Seed of the faults: the same prompt, model and attempt go wrong each time.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) fault_seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PipelineCommand {
     /// Run the steps of a recipe, one after the other; stops at the first that fails.
@@ -321,6 +359,13 @@ fn parse_split(name: &str) -> Result<Split, String> {
         "test" => Ok(Split::Test),
         "holdout" => Ok(Split::Holdout),
         _ => Err("a split is one of train, validation, test, holdout".to_owned()),
+    }
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if (1e-3..=1e6).contains(&speed) => Ok(speed),
+        _ => Err("a number from 0.001 to 1000000 is expected; --instant does not wait at all".to_owned()),
     }
 }
 

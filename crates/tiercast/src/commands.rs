@@ -30,7 +30,7 @@ use crate::arguments::{
 };
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
-use crate::{data, encoders, pipeline, quickstart, reference, route, serve, suite};
+use crate::{data, encoders, pipeline, quickstart, reference, replay, route, serve, suite};
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
 const LEAST_COST_USD: f64 = 1e-9;
@@ -69,6 +69,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
                 arguments.device,
             )?;
         }
+        Command::Replay(arguments) => replay::replay(&arguments)?,
         Command::Pipeline(PipelineCommand::Run { recipe }) => return pipeline::run(&recipe),
     }
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ mod pipeline;
 mod progress;
 mod quickstart;
 mod reference;
+mod replay;
 mod route;
 mod serve;
 mod suite;

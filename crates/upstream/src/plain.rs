@@ -141,7 +141,7 @@ mod tests {
                 "ab",
                 None,
             ),
-            (json!({"content": null, "tool_calls": calls}), "", Some(calls.clone())),
+            (json!({"content": null, "tool_calls": calls}), "", Some(calls)),
             (json!({"content": "a", "tool_calls": []}), "a", None),
             (json!({"content": null, "refusal": "no"}), "no", None),
             (json!({}), "", None),

@@ -122,11 +122,11 @@ impl Assembly {
             .tool_calls
             .into_iter()
             .flatten()
-            .try_for_each(|piece| self.take_call(piece))
+            .try_for_each(|piece| self.take_call(&piece))
     }
 
     /// A piece of a tool call: its place, its name once, and more of its arguments.
-    fn take_call(&mut self, piece: Value) -> Result<(), Fault> {
+    fn take_call(&mut self, piece: &Value) -> Result<(), Fault> {
         let last = self.tool_calls.len().saturating_sub(1);
         let index = piece["index"]
             .as_u64()

@@ -126,7 +126,7 @@ impl Upstream {
             }
             match self.wait_before_next(call, &fault, failed.len()) {
                 Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(self.error(fault, failed)),
+                None => return Err(self.error(&fault, failed)),
             }
         }
     }
@@ -140,7 +140,7 @@ impl Upstream {
     /// answer has come, of whatever status.
     pub async fn send(&self, body: Bytes) -> Result<Answer, CallError> {
         let sent = self.send_once(body).await;
-        sent.map_err(|fault| self.error(fault, Vec::new()))
+        sent.map_err(|fault| self.error(&fault, Vec::new()))
     }
 
     async fn send_once(&self, body: Bytes) -> Result<Answer, Fault> {
@@ -233,10 +233,10 @@ impl Upstream {
             retry_after: Some(wait),
             ..Fault::new(ErrorKind::CircuitOpen, what)
         };
-        self.error(fault, failed)
+        self.error(&fault, failed)
     }
 
-    fn error(&self, fault: Fault, attempts: Vec<AttemptError>) -> CallError {
+    fn error(&self, fault: &Fault, attempts: Vec<AttemptError>) -> CallError {
         let tries = match attempts.len() {
             0 | 1 => String::new(),
             n => format!(" ({n} attempts)"),
@@ -248,7 +248,7 @@ impl Upstream {
                 self.tier,
                 self.host,
                 fault.what,
-                self.mend(&fault)
+                self.mend(fault)
             ),
             status: fault.status,
             attempts,

@@ -45,7 +45,7 @@ impl Ledger {
              LEFT JOIN calls ON calls.prompt_id = prompts.prompt_id AND calls.tier = ?2 AND calls.sample = samples.sample \
              AND calls.parameters_hash = ?3 \
              WHERE (samples.sample > ?4 OR (samples.sample = ?4 AND prompts.number > ?5)) \
-             AND (calls.status IS NULL OR calls.status = 'failed') \
+             AND coalesce(calls.status, '') NOT IN ('answered', 'unanswerable') \
              ORDER BY samples.sample, prompts.number LIMIT ?6"
         );
         let read = || -> rusqlite::Result<Vec<Pending>> {

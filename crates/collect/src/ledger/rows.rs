@@ -138,12 +138,14 @@ impl Call {
 }
 
 /// A try that failed before a call was answered or given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FailedAttempt {
     /// What went wrong, in one word.
     pub kind: String,
-    /// The same in a sentence, without prompt or key.
-    pub message: String,
+    /// HTTP status, where an answer came.
+    pub http_status: Option<u16>,
+    /// Seconds from sending to the failure.
+    pub after_s: f64,
 }
 
 /// One judgement of one reply.
@@ -332,12 +334,19 @@ pub(super) fn close_call(connection: &Connection, call: &Call, failed: &[FailedA
             ":attempts": call.attempts,
         })?;
     let mut insert = connection.prepare_cached(
-        "INSERT INTO failed_attempts (prompt_id, tier, sample, parameters_hash, kind, message) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO failed_attempts (prompt_id, tier, sample, parameters_hash, kind, http_status, after_s) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for attempt in failed {
-        let FailedAttempt { kind, message } = attempt;
-        insert.execute((&key.prompt_id, &key.tier, key.sample, &key.parameters_hash, kind, message))?;
+        insert.execute((
+            &key.prompt_id,
+            &key.tier,
+            key.sample,
+            &key.parameters_hash,
+            &attempt.kind,
+            attempt.http_status,
+            attempt.after_s,
+        ))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Row, named_params};
+use rusqlite::{Connection, Row, named_params};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tiercast_records::disk::hex;
@@ -82,30 +82,9 @@ impl Ledger {
             self.check_same(prompts, tiers)?;
             notes = self.changes(tiers)?;
         }
-        let failed = self.failed("written");
         let is_begun = self.is_begun()?;
-        let mut write = || -> rusqlite::Result<usize> {
-            let transaction = self.connection.transaction()?;
-            if !is_begun {
-                transaction.execute_batch(schema::TABLES)?;
-                let mut meta = transaction.prepare("INSERT INTO meta VALUES (?1, ?2)")?;
-                meta.execute(("format_version", schema::FORMAT_VERSION.to_string()))?;
-                meta.execute(("prompts_hash", prompts_hash(prompts)))?;
-                for (number, prompt) in prompts.iter().enumerate() {
-                    rows::insert_prompt(&transaction, number, prompt)?;
-                }
-            }
-            transaction.execute("UPDATE tiers SET is_asked = 0", [])?;
-            tiers.iter().try_for_each(|tier| store_tier(&transaction, tier))?;
-            let n_lost = transaction.execute(
-                "UPDATE calls SET status = 'failed', lost = lost + 1, error_kind = 'killed', \
-                 error_message = 'the run was killed while the call was under way' WHERE status = 'open'",
-                [],
-            )?;
-            transaction.commit()?;
-            Ok(n_lost)
-        };
-        let n_lost = write().map_err(failed)?;
+        let written = write_run(&mut self.connection, is_begun, prompts, tiers);
+        let n_lost = written.map_err(self.failed("written"))?;
         if n_lost > 0 {
             notes.push(format!(
                 "{n_lost} calls were under way when the last run was killed; they are asked again"
@@ -144,7 +123,7 @@ impl Ledger {
     }
 
     /// Refuses what would mix two runs.
-    fn check_same(&self, prompts: &[Prompt], tiers: &[RunTier]) -> Result<(), CollectError> {
+    pub(super) fn check_same(&self, prompts: &[Prompt], tiers: &[RunTier]) -> Result<(), CollectError> {
         let mut differences = Vec::new();
         if self.meta("prompts_hash")?.as_deref() != Some(&prompts_hash(prompts)) {
             differences.push(self.prompts_differ(prompts)?);
@@ -222,6 +201,34 @@ impl Ledger {
     }
 }
 
+/// One transaction: a run is begun or not. Returns the number of calls that the last run lost.
+fn write_run(
+    connection: &mut Connection,
+    is_begun: bool,
+    prompts: &[Prompt],
+    tiers: &[RunTier],
+) -> rusqlite::Result<usize> {
+    let transaction = connection.transaction()?;
+    if !is_begun {
+        transaction.execute_batch(schema::TABLES)?;
+        let meta = "INSERT INTO meta VALUES (?1, ?2)";
+        transaction.execute(meta, ("format_version", schema::FORMAT_VERSION.to_string()))?;
+        transaction.execute(meta, ("prompts_hash", prompts_hash(prompts)))?;
+        for (number, prompt) in prompts.iter().enumerate() {
+            rows::insert_prompt(&transaction, number, prompt)?;
+        }
+    }
+    transaction.execute("UPDATE tiers SET is_asked = 0", [])?;
+    tiers.iter().try_for_each(|tier| store_tier(&transaction, tier))?;
+    let n_lost = transaction.execute(
+        "UPDATE calls SET status = 'failed', lost = lost + 1, error_kind = 'killed', \
+         error_message = 'the run was killed while the call was under way' WHERE status = 'open'",
+        [],
+    )?;
+    transaction.commit()?;
+    Ok(n_lost)
+}
+
 fn prices(tier: &RunTier) -> [f64; 3] {
     [tier.input_usd_per_mtok, tier.cached_input_usd_per_mtok, tier.output_usd_per_mtok]
 }
@@ -259,7 +266,7 @@ fn tier_of(row: &Row<'_>) -> rusqlite::Result<RunTier> {
     })
 }
 
-fn store_tier(connection: &rusqlite::Connection, tier: &RunTier) -> rusqlite::Result<()> {
+fn store_tier(connection: &Connection, tier: &RunTier) -> rusqlite::Result<()> {
     let store = "INSERT OR REPLACE INTO tiers VALUES (:name, :class, :model, :base_url, :parameters, :parameters_hash, \
                  :input, :output, :cached, :window, 1)";
     let mut store = connection.prepare_cached(store)?;

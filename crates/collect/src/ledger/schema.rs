@@ -72,7 +72,8 @@ CREATE TABLE failed_attempts (
     sample INTEGER NOT NULL,
     parameters_hash TEXT NOT NULL,
     kind TEXT NOT NULL,
-    message TEXT NOT NULL
+    http_status INTEGER,
+    after_s REAL NOT NULL
 ) STRICT;
 CREATE INDEX failed_attempts_by_tier ON failed_attempts (tier, kind);
 

@@ -56,8 +56,9 @@ pub struct ErrorCount {
     pub kind: String,
     /// How often.
     pub count: u64,
-    /// The last message of the kind.
-    pub example: String,
+    /// A message of the kind, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
 }
 
 impl Ledger {
@@ -99,9 +100,9 @@ impl Ledger {
     }
 
     /// Failed attempts of a tier by kind, those that a retry mended too.
-    pub fn attempt_errors(&self, tier: &str) -> Result<Vec<ErrorCount>, CollectError> {
+    pub fn request_errors(&self, tier: &str) -> Result<Vec<ErrorCount>, CollectError> {
         self.errors(
-            "SELECT kind, count(*), max(message) FROM failed_attempts WHERE tier = ?1 GROUP BY kind ORDER BY 2 DESC, 1",
+            "SELECT kind, count(*), NULL FROM failed_attempts WHERE tier = ?1 GROUP BY kind ORDER BY 2 DESC, 1",
             tier,
         )
     }
@@ -122,7 +123,7 @@ impl Ledger {
                 Ok(ErrorCount {
                     kind: row.get(0)?,
                     count: row.get(1)?,
-                    example: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                    example: row.get(2)?,
                 })
             })?;
             rows.collect()
