@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonschema::Validator;
@@ -102,7 +103,7 @@ pub enum Tree {
 /// All judges of a run.
 #[derive(Debug, Default)]
 pub struct Judges {
-    all: Vec<Judge>,
+    all: Vec<Arc<Judge>>,
     by_name: BTreeMap<String, Tree>,
     default: Option<String>,
     by_domain: BTreeMap<String, String>,
@@ -170,7 +171,7 @@ impl Judges {
     }
 
     /// Every judge.
-    pub fn all(&self) -> &[Judge] {
+    pub fn all(&self) -> &[Arc<Judge>] {
         &self.all
     }
 
@@ -272,7 +273,7 @@ impl Judges {
 
     fn add(&mut self, name: &str, score_kind: String, check: Check, identity: &Value) -> usize {
         let hash = hex(&Sha256::digest(json!([VERSION, identity]).to_string())[..8]);
-        self.all.push(Judge { name: name.to_owned(), hash, score_kind, check });
+        self.all.push(Arc::new(Judge { name: name.to_owned(), hash, score_kind, check }));
         self.all.len() - 1
     }
 }
