@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
@@ -22,6 +22,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
     ("server", &["predictor", "records", "chat", "routing", "statistics"]),
     ("replay", &["records"]),
+    ("collect", &["upstream", "records", "chat", "routing", "statistics"]),
     (
         "tiercast",
         &[
@@ -29,6 +30,8 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "evaluation",
             "server",
             "replay",
+            "collect",
+            "upstream",
             "predictor",
             "encoder",
             "records",
@@ -40,10 +43,11 @@ const ALLOWED: [(&str, &[&str]); 12] = [
 ];
 
 /// Outside crates that only these crates of ours may name.
-const RESERVED: [(&str, &[&str]); 7] = [
+const RESERVED: [(&str, &[&str]); 8] = [
     ("burn", &["encoder", "predictor", "trainer"]),
     ("axum", &["server", "replay"]),
     ("reqwest", &["upstream"]),
+    ("rusqlite", &["collect"]),
     ("arrow", &["records"]),
     ("parquet", &["records"]),
     ("tokenizers", &["predictor"]),

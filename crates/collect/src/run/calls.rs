@@ -45,6 +45,8 @@ pub(super) enum Ended {
         why: String,
         wait: Duration,
     },
+    /// In a way that may pass.
+    Failed(String),
     /// As every other call to this tier would.
     Configuration(String),
     /// Refused by a tier that has never answered.
@@ -115,7 +117,8 @@ impl Caller {
             },
             Meaning::Configuration => Ended::Configuration(error.message),
             Meaning::Refused if !has_answered => Ended::Refused(error.message),
-            _ => Ended::Stored,
+            Meaning::MayPass => Ended::Failed(error.message),
+            Meaning::Unanswerable | Meaning::Refused => Ended::Stored,
         }
     }
 
