@@ -20,17 +20,20 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         &["predictor", "encoder", "records", "chat", "routing", "statistics"],
     ),
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
-    ("server", &["predictor", "records", "chat", "routing", "statistics"]),
-    ("replay", &["records"]),
+    (
+        "server",
+        &["upstream", "predictor", "records", "chat", "routing", "statistics"],
+    ),
     ("collect", &["upstream", "records", "chat", "routing", "statistics"]),
+    ("replay", &["records"]),
     (
         "tiercast",
         &[
             "trainer",
             "evaluation",
             "server",
-            "replay",
             "collect",
+            "replay",
             "upstream",
             "predictor",
             "encoder",

@@ -82,7 +82,9 @@ impl Bench {
     fn completions(&self) -> Vec<Prompt> {
         let manifest = manifest::verify(&self.path("run")).unwrap();
         assert_eq!(manifest.kind, "tiercast-run");
-        prompts::read(&self.path("run").join("completions.parquet"), false).unwrap().prompts
+        prompts::read(&self.path("run").join("completions.parquet"), false)
+            .unwrap()
+            .prompts
     }
 
     fn n_completions(&self) -> u64 {
@@ -103,7 +105,10 @@ fn pairs(n: usize, models: &[&str]) -> BTreeSet<(String, String)> {
 #[test]
 fn a_whole_run_and_nothing_is_asked_twice() {
     let (bench, endpoint) = (Bench::new(30), Endpoint::start(echo));
-    bench.config(&[("big", endpoint.url(), ""), ("small", endpoint.url(), "model = \"tiny\"")]);
+    bench.config(&[
+        ("big", endpoint.url(), ""),
+        ("small", endpoint.url(), "model = \"tiny\""),
+    ]);
     let run = bench.collect(&["--samples", "2"]).ok();
     assert!(run.stdout.contains("120 of 120 calls done"), "{run:?}");
     let asked = endpoint.asked();
@@ -112,9 +117,15 @@ fn a_whole_run_and_nothing_is_asked_twice() {
     assert_eq!((bench.n_completions(), bench.completions().len()), (120, 30));
     let status = bench.status();
     let big = &status["tiers"][0];
-    assert_eq!((&big["n_answered"], &big["input_tokens"], &big["n_extra_requests"]), (&json!(60), &json!(1200), &json!(0)));
+    assert_eq!(
+        (&big["n_answered"], &big["input_tokens"], &big["n_extra_requests"]),
+        (&json!(60), &json!(1200), &json!(0))
+    );
     // 20 tokens at 100 and 10 at 1000 per million.
-    assert!((status["cost_usd"].as_f64().unwrap() - 120.0 * 0.012).abs() < 1e-9, "{status}");
+    assert!(
+        (status["cost_usd"].as_f64().unwrap() - 120.0 * 0.012).abs() < 1e-9,
+        "{status}"
+    );
     bench.collect(&["--samples", "2"]).ok();
     assert_eq!(endpoint.asked().len(), 120);
 }
@@ -135,16 +146,25 @@ fn chat_prompts_arrive_as_they_are() {
     bench.collect(&[]).ok();
     let body = bodies.1.recv().unwrap();
     assert_eq!((&body["messages"], &body["tools"]), (&messages, &tools));
-    assert_eq!((&body["max_tokens"], &body["response_format"]["type"]), (&json!(7), &json!("json_object")));
+    assert_eq!(
+        (&body["max_tokens"], &body["response_format"]["type"]),
+        (&json!(7), &json!("json_object"))
+    );
     let text = &bench.completions()[0].text;
-    assert!(matches!(text, PromptText::MessagesJson(text) if text.contains("be brief")), "{text:?}");
+    assert!(
+        matches!(text, PromptText::MessagesJson(text) if text.contains("be brief")),
+        "{text:?}"
+    );
 }
 
 #[test]
 fn a_killed_run_goes_on_and_every_pair_is_there_once() {
     let bench = Bench::new(40);
     let endpoint = Endpoint::holding(25, echo);
-    bench.config(&[("big", endpoint.url(), "concurrency = 4"), ("small", endpoint.url(), "concurrency = 4")]);
+    bench.config(&[
+        ("big", endpoint.url(), "concurrency = 4"),
+        ("small", endpoint.url(), "concurrency = 4"),
+    ]);
     let mut child = bench.start(&[]);
     // 25 answered, 8 held.
     endpoint.wait_for(33);
@@ -153,14 +173,28 @@ fn a_killed_run_goes_on_and_every_pair_is_there_once() {
     let n_before = endpoint.asked().len();
     endpoint.open(usize::MAX);
     let run = bench.collect(&[]).ok();
-    assert!(run.stderr.contains("were under way when the last run was killed"), "{run:?}");
+    assert!(
+        run.stderr.contains("were under way when the last run was killed"),
+        "{run:?}"
+    );
     let asked = endpoint.asked();
-    assert_eq!(asked.iter().cloned().collect::<BTreeSet<_>>(), pairs(40, &["big", "small"]));
+    assert_eq!(
+        asked.iter().cloned().collect::<BTreeSet<_>>(),
+        pairs(40, &["big", "small"])
+    );
     let n_extra = asked.len() - 80;
     let status = bench.status();
-    let n_lost: u64 = status["tiers"].as_array().unwrap().iter().map(|tier| tier["n_lost"].as_u64().unwrap()).sum();
+    let n_lost: u64 = status["tiers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tier| tier["n_lost"].as_u64().unwrap())
+        .sum();
     // All calls beyond the minimum are those that were in flight, and the ledger knows them.
-    assert!(n_extra as u64 <= n_lost && n_lost <= 8, "{n_extra} {n_lost} of {n_before}");
+    assert!(
+        n_extra as u64 <= n_lost && n_lost <= 8,
+        "{n_extra} {n_lost} of {n_before}"
+    );
     assert_eq!((bench.n_completions(), &status["n_left"]), (80, &json!(0)));
 }
 
@@ -180,7 +214,10 @@ fn ctrl_c_keeps_what_is_in_flight() {
     assert!(said.contains("26 of 40 calls are left"), "{said}");
     assert_eq!((bench.n_completions(), endpoint.asked().len()), (14, 14));
     bench.collect(&[]).ok();
-    assert_eq!(endpoint.asked().into_iter().collect::<BTreeSet<_>>(), pairs(40, &["big"]));
+    assert_eq!(
+        endpoint.asked().into_iter().collect::<BTreeSet<_>>(),
+        pairs(40, &["big"])
+    );
     assert_eq!(endpoint.asked().len(), 40);
 }
 
@@ -188,14 +225,24 @@ fn ctrl_c_keeps_what_is_in_flight() {
 fn the_budget_holds_and_a_higher_one_goes_on() {
     let (bench, endpoint) = (Bench::new(40), Endpoint::start(echo));
     // At most 67 bytes at 100 and 10 tokens at 1000 per million: 0.017 at most, 0.012 in fact.
-    bench.config(&[("big", endpoint.url(), "concurrency = 4\nparameters = { max_tokens = 10 }")]);
+    bench.config(&[(
+        "big",
+        endpoint.url(),
+        "concurrency = 4\nparameters = { max_tokens = 10 }",
+    )]);
     let run = bench.collect(&["--max-cost-usd", "0.1"]);
-    run.refused("budget", 1, &["--max-cost-usd 0.1", "calls are left", "run the same command again"]);
+    run.refused(
+        "budget",
+        1,
+        &["--max-cost-usd 0.1", "calls are left", "run the same command again"],
+    );
     let status = bench.status();
     let cost = status["cost_usd"].as_f64().unwrap();
     assert!((0.07..=0.1).contains(&cost), "{status}");
     let n_asked = endpoint.asked().len();
-    bench.collect(&["--max-cost-usd", "0.1"]).refused("again", 1, &["--max-cost-usd 0.1"]);
+    bench
+        .collect(&["--max-cost-usd", "0.1"])
+        .refused("again", 1, &["--max-cost-usd 0.1"]);
     assert_eq!(endpoint.asked().len(), n_asked);
     bench.collect(&["--max-cost-usd", "1"]).ok();
     assert_eq!(endpoint.asked().len(), 40);
@@ -211,7 +258,12 @@ fn looking_ahead_sends_and_leaves_nothing() {
     assert_eq!((&tier["n_calls"], &tier["output_tokens"]), (&json!(10), &json!(80)));
     assert!(estimate["counted"].as_str().unwrap().contains("characters / 4"));
     let run = bench.collect(&["--dry-run"]).ok();
-    for part in ["nothing was sent", "big: model big at 127.0.0.1", "max_tokens", "US dollars"] {
+    for part in [
+        "nothing was sent",
+        "big: model big at 127.0.0.1",
+        "max_tokens",
+        "US dollars",
+    ] {
         assert!(run.stdout.contains(part), "{run:?}");
     }
     assert!(endpoint.asked().is_empty() && !bench.path("run").exists());
@@ -225,7 +277,9 @@ fn a_missing_key_is_named_and_a_key_is_never_shown() {
         ("small", endpoint.url(), "api_key_env = \"TIERCAST_TEST_SMALL\""),
     ]);
     for more in [&["--dry-run"][..], &[]] {
-        bench.collect(more).refused("no key", 2, &["TIERCAST_TEST_BIG", "TIERCAST_TEST_SMALL"]);
+        bench
+            .collect(more)
+            .refused("no key", 2, &["TIERCAST_TEST_BIG", "TIERCAST_TEST_SMALL"]);
     }
     assert!(endpoint.asked().is_empty() && !bench.path("run").exists());
     let arguments = bench.arguments(&[]);
@@ -239,7 +293,10 @@ fn a_missing_key_is_named_and_a_key_is_never_shown() {
     let run = run.ok();
     assert!(!format!("{run:?}").contains("very-secret"), "the key was printed");
     let ledger = fs::read(bench.path("run").join("ledger.sqlite")).unwrap();
-    assert!(!ledger.windows(11).any(|bytes| bytes == b"very-secret"), "the key was stored");
+    assert!(
+        !ledger.windows(11).any(|bytes| bytes == b"very-secret"),
+        "the key was stored"
+    );
 }
 
 #[test]
@@ -251,7 +308,16 @@ fn an_endpoint_that_is_down_leaves_its_calls_and_the_others_go_on() {
     let hasty = "max_retries = 0\nbreaker_failures = 2";
     bench.config(&[("big", &down, hasty), ("small", endpoint.url(), "")]);
     let run = bench.collect(&[]);
-    run.refused("down", 1, &["tier `big` was left alone", "unreachable", "10 of 20 calls are left", "base_url"]);
+    run.refused(
+        "down",
+        1,
+        &[
+            "tier `big` was left alone",
+            "unreachable",
+            "10 of 20 calls are left",
+            "base_url",
+        ],
+    );
     assert_eq!(endpoint.asked().len(), 10);
     assert_eq!(bench.n_completions(), 10);
     // It is back, elsewhere.
@@ -272,9 +338,21 @@ fn an_endpoint_that_never_gives_a_reply_is_left_alone() {
         assert_eq!(bench.status()["n_left"], 60);
     };
     check((200, "<html>please log in</html>"), &["`big` was left alone", "html"]);
-    check((404, r#"{"error": {"code": "model_not_found", "message": "no such model"}}"#), &["no model `big`"]);
-    check((401, r#"{"error": {"message": "who are you"}}"#), &["`big` was left alone", "key"]);
-    check((400, r#"{"error": {"message": "unknown parameter"}}"#), &["`big` was left alone", "parameters"]);
+    check(
+        (
+            404,
+            r#"{"error": {"code": "model_not_found", "message": "no such model"}}"#,
+        ),
+        &["no model `big`"],
+    );
+    check(
+        (401, r#"{"error": {"message": "who are you"}}"#),
+        &["`big` was left alone", "key"],
+    );
+    check(
+        (400, r#"{"error": {"message": "unknown parameter"}}"#),
+        &["`big` was left alone", "parameters"],
+    );
 }
 
 #[test]
@@ -283,16 +361,25 @@ fn a_truncated_reply_is_marked() {
     bench.config(&[("big", endpoint.url(), "")]);
     bench.collect(&[]).ok();
     let status = bench.status();
-    assert_eq!((&status["tiers"][0]["n_truncated"], &status["tiers"][0]["n_answered"]), (&json!(4), &json!(4)));
+    assert_eq!(
+        (&status["tiers"][0]["n_truncated"], &status["tiers"][0]["n_answered"]),
+        (&json!(4), &json!(4))
+    );
 }
 
 #[test]
 fn a_prompt_longer_than_the_window_is_a_result_without_a_call() {
     let (bench, endpoint) = (Bench::new(5), Endpoint::start(echo));
-    bench.config(&[("big", endpoint.url(), ""), ("small", endpoint.url(), "context_window = 9")]);
+    bench.config(&[
+        ("big", endpoint.url(), ""),
+        ("small", endpoint.url(), "context_window = 9"),
+    ]);
     let run = bench.collect(&[]).ok();
     assert!(run.stdout.contains("context_window is 9"), "{run:?}");
-    assert_eq!(endpoint.asked().into_iter().collect::<BTreeSet<_>>(), pairs(5, &["big"]));
+    assert_eq!(
+        endpoint.asked().into_iter().collect::<BTreeSet<_>>(),
+        pairs(5, &["big"])
+    );
     assert_eq!(bench.status()["tiers"][1]["n_unanswerable"], 5);
     bench.collect(&[]).ok();
     assert_eq!(endpoint.asked().len(), 5);
@@ -303,17 +390,32 @@ fn a_broken_line_is_named_or_skipped() {
     let (bench, endpoint) = (Bench::new(6), Endpoint::start(echo));
     bench.config(&[("big", endpoint.url(), "")]);
     let whole = fs::read_to_string(bench.path("prompts.jsonl")).unwrap();
-    bench.write("prompts.jsonl", &whole.replacen("{\"prompt\":\"What does the lighthouse keeper number 3", "{\"prompt\":", 1));
+    bench.write(
+        "prompts.jsonl",
+        &whole.replacen(
+            "{\"prompt\":\"What does the lighthouse keeper number 3",
+            "{\"prompt\":",
+            1,
+        ),
+    );
     let parts = ["prompts.jsonl", "line 4", "not JSON"];
-    bench.collect(&[]).refused("broken", 1, &[&parts[..], &["--skip-invalid"]].concat());
+    bench
+        .collect(&[])
+        .refused("broken", 1, &[&parts[..], &["--skip-invalid"]].concat());
     tiercast(&["data", "validate", &bench.at("prompts.jsonl")]).refused("validate", 1, &parts);
     assert!(!bench.path("run").exists());
     let run = bench.collect(&["--skip-invalid"]).ok();
-    assert!(run.stderr.contains("1 rows skipped") && run.stderr.contains("line 4"), "{run:?}");
+    assert!(
+        run.stderr.contains("1 rows skipped") && run.stderr.contains("line 4"),
+        "{run:?}"
+    );
     assert_eq!(endpoint.asked().len(), 5);
     bench.write("prompts.jsonl", &whole);
     let valid = tiercast(&["data", "validate", &bench.at("prompts.jsonl")]).ok();
-    assert!(valid.stdout.starts_with("OK") && valid.stdout.contains("6 prompts"), "{valid:?}");
+    assert!(
+        valid.stdout.starts_with("OK") && valid.stdout.contains("6 prompts"),
+        "{valid:?}"
+    );
 }
 
 #[test]
@@ -321,12 +423,24 @@ fn a_ledger_of_another_configuration_is_refused() {
     let (bench, endpoint) = (Bench::new(3), Endpoint::start(echo));
     bench.config(&[("big", endpoint.url(), "parameters = { max_tokens = 5 }")]);
     bench.collect(&[]).ok();
-    let refused = |parts: &[&str]| bench.collect(&[]).refused("other", 1, &[parts, &["new --out", "concurrency"]].concat());
+    let refused = |parts: &[&str]| {
+        bench
+            .collect(&[])
+            .refused("other", 1, &[parts, &["new --out", "concurrency"]].concat())
+    };
     bench.config(&[("big", endpoint.url(), "parameters = { max_tokens = 6 }")]);
     refused(&["parameters of tier `big`", "\"max_tokens\":5", "\"max_tokens\":6"]);
-    bench.config(&[("big", endpoint.url(), "model = \"other\"\nparameters = { max_tokens = 5 }")]);
+    bench.config(&[(
+        "big",
+        endpoint.url(),
+        "model = \"other\"\nparameters = { max_tokens = 5 }",
+    )]);
     refused(&["model `big`", "`other`"]);
-    bench.config(&[("big", endpoint.url(), "concurrency = 2\ntimeout_s = 5\nparameters = { max_tokens = 5 }")]);
+    bench.config(&[(
+        "big",
+        endpoint.url(),
+        "concurrency = 2\ntimeout_s = 5\nparameters = { max_tokens = 5 }",
+    )]);
     bench.collect(&[]).ok();
     bench.write("prompts.jsonl", "{\"prompt\": \"something else\"}\n");
     refused(&["the ledger has 3, the file has 1, 0 are the same"]);
@@ -338,7 +452,9 @@ fn a_config_that_will_not_do() {
     let bench = Bench::new(1);
     let check = |text: &str, parts: &[&str]| {
         bench.write("tiercast.toml", text);
-        bench.collect(&[]).refused(text, 2, &[&["tiercast.toml"], parts].concat());
+        bench
+            .collect(&[])
+            .refused(text, 2, &[&["tiercast.toml"], parts].concat());
     };
     check("[tiers.a]\nspeed = 3\n", &["line 2", "speed"]);
     check("[tiers.a.endpoint]\nbase_url = \"ftp://x\"\n", &["base_url", "http://"]);
@@ -367,7 +483,10 @@ fn a_full_disk_loses_nothing_that_was_stored() {
     let n_asked = endpoint.asked().len();
     assert!(n_asked < 400, "all were asked");
     bench.collect(&[]).ok();
-    assert_eq!(endpoint.asked().into_iter().collect::<BTreeSet<_>>(), pairs(400, &["big"]));
+    assert_eq!(
+        endpoint.asked().into_iter().collect::<BTreeSet<_>>(),
+        pairs(400, &["big"])
+    );
     assert_eq!(bench.n_completions(), 400);
     // At most the calls in flight were asked again.
     assert!(endpoint.asked().len() <= 404, "{}", endpoint.asked().len());

@@ -116,7 +116,11 @@ fn serve(stream: &TcpStream, state: &State) {
         let (status, text) = (state.answer)(&body);
         let head = format!(
             "HTTP/1.1 {status} OK\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
-            if text.starts_with('<') { "text/html" } else { "application/json" },
+            if text.starts_with('<') {
+                "text/html"
+            } else {
+                "application/json"
+            },
             text.len()
         );
         let mut writer = stream;

@@ -116,8 +116,8 @@ impl Caller {
                 wait: error.retry_after.unwrap_or_default(),
             },
             Meaning::Configuration => Ended::Configuration(error.message),
-            Meaning::Refused if !has_answered => Ended::Refused(error.message),
-            Meaning::MayPass => Ended::Failed(error.message),
+            Meaning::Refused | Meaning::NotFound if !has_answered => Ended::Refused(error.message),
+            Meaning::MayPass | Meaning::NotFound => Ended::Failed(error.message),
             Meaning::Unanswerable | Meaning::Refused => Ended::Stored,
         }
     }
