@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
@@ -20,7 +20,11 @@ const ALLOWED: [(&str, &[&str]); 12] = [
         &["predictor", "encoder", "records", "chat", "routing", "statistics"],
     ),
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
-    ("server", &["predictor", "records", "chat", "routing", "statistics"]),
+    (
+        "server",
+        &["upstream", "predictor", "records", "chat", "routing", "statistics"],
+    ),
+    ("collect", &["upstream", "records", "chat", "routing", "statistics"]),
     ("replay", &["records"]),
     (
         "tiercast",
@@ -28,7 +32,9 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "trainer",
             "evaluation",
             "server",
+            "collect",
             "replay",
+            "upstream",
             "predictor",
             "encoder",
             "records",
@@ -40,10 +46,11 @@ const ALLOWED: [(&str, &[&str]); 12] = [
 ];
 
 /// Outside crates that only these crates of ours may name.
-const RESERVED: [(&str, &[&str]); 7] = [
+const RESERVED: [(&str, &[&str]); 8] = [
     ("burn", &["encoder", "predictor", "trainer"]),
     ("axum", &["server", "replay"]),
     ("reqwest", &["upstream"]),
+    ("rusqlite", &["collect"]),
     ("arrow", &["records"]),
     ("parquet", &["records"]),
     ("tokenizers", &["predictor"]),

@@ -117,12 +117,15 @@ pub(crate) enum Meaning {
     Configuration,
     /// Either the prompt or every call; it is one prompt's if others were answered.
     Refused,
+    /// Either a wrong address or, if others were answered, something that may pass.
+    NotFound,
 }
 
 /// What a kind of failure says.
 pub(crate) fn meaning(kind: ErrorKind) -> Meaning {
     match kind {
         ErrorKind::CircuitOpen => Meaning::CircuitOpen,
+        ErrorKind::NotFound => Meaning::NotFound,
         kind if kind.is_configuration() => Meaning::Configuration,
         ErrorKind::BadRequest | ErrorKind::StreamRefused => Meaning::Refused,
         kind if kind.is_transient() => Meaning::MayPass,

@@ -46,7 +46,9 @@ pub struct TierConfig {
 impl TierConfig {
     /// Most tokens of a reply, where the parameters say.
     pub fn output_limit(&self) -> Option<u32> {
-        let limit = OUTPUT_LIMITS.iter().find_map(|name| self.parameters.get(*name)?.as_u64());
+        let limit = OUTPUT_LIMITS
+            .iter()
+            .find_map(|name| self.parameters.get(*name)?.as_u64());
         limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX))
     }
 }
@@ -238,7 +240,10 @@ mod tests {
         refused(&format!("{TIER}{ENDPOINT}speed = 3"), &["speed"]);
         refused(TIER, &["[tiers.NAME.endpoint]"]);
         refused("", &["[tiers.NAME.endpoint]"]);
-        refused(&format!("[tiers.light]\n{ENDPOINT}"), &["`tiers.light`", "input_usd_per_mtok"]);
+        refused(
+            &format!("[tiers.light]\n{ENDPOINT}"),
+            &["`tiers.light`", "input_usd_per_mtok"],
+        );
         refused(&format!("{TIER}class = 9\n{ENDPOINT}"), &["`class` is 9"]);
         refused(&format!("{TIER}{ENDPOINT}[collect]\nsamples = 0"), &["`samples` is 0"]);
         refused(
@@ -253,18 +258,28 @@ mod tests {
         let config = parse("[judge]\ndefault = \"exact\"\n").unwrap();
         assert_eq!((config.samples, config.tiers.len()), (1, 1));
         let light = &config.tiers[0].run;
-        assert_eq!((light.model.as_str(), light.class, light.cached_input_usd_per_mtok), ("light", 2, 1.0));
+        assert_eq!(
+            (light.model.as_str(), light.class, light.cached_input_usd_per_mtok),
+            ("light", 2, 1.0)
+        );
     }
 
     #[test]
     fn a_tiers_own_parameters_win_and_their_order_does_not_count() {
-        let more = "parameters = { max_tokens = 9, temperature = 0 }\n[collect]\nparameters = { temperature = 1, seed = 3 }";
+        let more =
+            "parameters = { max_tokens = 9, temperature = 0 }\n[collect]\nparameters = { temperature = 1, seed = 3 }";
         let tier = &parse(more).unwrap().tiers[0];
         assert_eq!(tier.run.parameters, r#"{"max_tokens":9,"seed":3,"temperature":0}"#);
         assert_eq!(tier.output_limit(), Some(9));
         let turned = "parameters = { temperature = 0, seed = 3, max_tokens = 9 }\n";
-        assert_eq!(parse(turned).unwrap().tiers[0].run.parameters_hash, tier.run.parameters_hash);
-        assert_ne!(parse("").unwrap().tiers[0].run.parameters_hash, tier.run.parameters_hash);
+        assert_eq!(
+            parse(turned).unwrap().tiers[0].run.parameters_hash,
+            tier.run.parameters_hash
+        );
+        assert_ne!(
+            parse("").unwrap().tiers[0].run.parameters_hash,
+            tier.run.parameters_hash
+        );
     }
 
     #[test]

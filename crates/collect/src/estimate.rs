@@ -69,7 +69,10 @@ pub fn input_tokens(prompt: &Prompt) -> u32 {
         PromptText::Text(_) => 1,
         PromptText::MessagesJson(_) => prompt.messages().len(),
     };
-    let format = prompt.response_format.as_ref().map_or(0, |format| format.to_string().len());
+    let format = prompt
+        .response_format
+        .as_ref()
+        .map_or(0, |format| format.to_string().len());
     let tokens = (characters + format).div_ceil(CHARACTERS_PER_TOKEN) + n_messages * TOKENS_PER_MESSAGE;
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
@@ -91,7 +94,10 @@ pub fn expected_output(tier: &TierConfig) -> u32 {
 
 /// Most tokens that a reply can have.
 fn most_output(tier: &TierConfig, input_tokens: u32) -> u32 {
-    let rest = tier.run.context_window.map(|window| window.saturating_sub(input_tokens).max(1));
+    let rest = tier
+        .run
+        .context_window
+        .map(|window| window.saturating_sub(input_tokens).max(1));
     let limits = [tier.output_limit(), rest];
     limits.into_iter().flatten().min().unwrap_or(UNBOUNDED_OUTPUT_TOKENS)
 }
@@ -99,7 +105,10 @@ fn most_output(tier: &TierConfig, input_tokens: u32) -> u32 {
 /// The most that a call can cost in US dollars: no token is shorter than a byte.
 pub fn most_cost_usd(tier: &TierConfig, prompt: &Prompt) -> f64 {
     let bytes = prompt.text.as_str().len()
-        + prompt.response_format.as_ref().map_or(0, |format| format.to_string().len())
+        + prompt
+            .response_format
+            .as_ref()
+            .map_or(0, |format| format.to_string().len())
         + TOKENS_PER_MESSAGE * prompt.messages().len();
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     let input = tier.run.context_window.map_or(bytes, |window| bytes.min(window));
@@ -108,7 +117,10 @@ pub fn most_cost_usd(tier: &TierConfig, prompt: &Prompt) -> f64 {
 
 /// Sums over the calls of `ledger` that are yet to be made.
 pub fn estimate(ledger: &Ledger, config: &CollectConfig) -> Result<Estimate, CollectError> {
-    let tiers = config.tiers.iter().map(|tier| tier_estimate(ledger, tier, config.samples));
+    let tiers = config
+        .tiers
+        .iter()
+        .map(|tier| tier_estimate(ledger, tier, config.samples));
     let tiers = tiers.collect::<Result<Vec<_>, _>>()?;
     Ok(Estimate {
         cost_usd: tiers.iter().map(|tier| tier.cost_usd).sum(),
@@ -136,7 +148,8 @@ fn tier_estimate(ledger: &Ledger, tier: &TierConfig, n_samples: u32) -> Result<T
         let page = ledger.pending(&tier.run, n_samples, after, PAGE)?;
         let Some(last) = page.last() else { break };
         after = Some(last.at);
-        page.iter().for_each(|pending| add(&mut sum, tier, &pending.prompt, mean));
+        page.iter()
+            .for_each(|pending| add(&mut sum, tier, &pending.prompt, mean));
     }
     Ok(sum)
 }

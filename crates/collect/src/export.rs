@@ -38,7 +38,10 @@ pub fn write_manifest(
 
 /// Where the completions come from, for the manifest.
 pub fn notes(ledger: &Ledger, status: &StatusReport) -> Result<BTreeMap<String, String>, CollectError> {
-    let tiers = status.tiers.iter().map(|tier| format!("{} ({})", tier.tier, tier.model));
+    let tiers = status
+        .tiers
+        .iter()
+        .map(|tier| format!("{} ({})", tier.tier, tier.model));
     let notes = [
         ("complete", (status.n_left == 0).to_string()),
         ("calls_left", status.n_left.to_string()),

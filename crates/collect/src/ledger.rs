@@ -1,7 +1,6 @@
 //! The ledger of a run: `ledger.sqlite` in its folder. Prompts, tiers, what came of every call, and
 //! judgements. One writer thread; any number of readers beside it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +13,7 @@ mod pages;
 mod rows;
 mod run;
 mod schema;
+mod statements;
 mod totals;
 mod writer;
 
@@ -138,7 +138,7 @@ impl Ledger {
 
     /// Judgements by one configuration of a judge, in order of what was judged.
     pub fn verdicts(&self, judge_hash: &str) -> Result<Vec<Verdict>, CollectError> {
-        rows::verdicts(&self.connection, judge_hash).map_err(self.failed("read"))
+        statements::verdicts(&self.connection, judge_hash).map_err(self.failed("read"))
     }
 
     /// A note of the run, by name.
@@ -219,15 +219,5 @@ impl Ledger {
             doing,
             source,
         }
-    }
-
-    /// Counts by name, of a query with two columns.
-    fn counts(&self, query: &str, tier: &str) -> Result<BTreeMap<String, u64>, CollectError> {
-        let counts = || -> rusqlite::Result<BTreeMap<String, u64>> {
-            let mut select = self.connection.prepare_cached(query)?;
-            let rows = select.query_map([tier], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect()
-        };
-        counts().map_err(self.failed("read"))
     }
 }

@@ -48,7 +48,9 @@ pub struct Run {
 
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Run").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Run")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 

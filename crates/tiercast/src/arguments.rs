@@ -39,6 +39,12 @@ pub(crate) enum Command {
     /// Look at outcome files; build the reference data.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Ask every tier every prompt of a file, and keep what they say: resumable and budgeted.
+    ///
+    /// Every result is in OUT/ledger.sqlite before it counts, so the same command goes on where a run
+    /// was stopped or killed. At the end OUT/completions.parquet holds every reply. Exit code 1 where
+    /// calls are left.
+    Collect(CollectArguments),
     /// Write the features of every prompt of outcome files with text.
     Featurise(FeaturiseArguments),
     /// Train a checkpoint: fit on `train`, stop and calibrate on `validation`.
@@ -82,9 +88,9 @@ pub(crate) struct QuickstartArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Check an outcome file; every problem with its row and column.
+    /// Check an outcome file or a prompts file; every problem with its row or line and its column.
     Validate {
-        /// Parquet file of outcome rows.
+        /// Parquet file of outcome rows, or prompts as JSONL or Parquet: told apart by content.
         file: PathBuf,
         /// Print JSON.
         #[arg(long)]
@@ -109,6 +115,54 @@ pub(crate) enum DataCommand {
         /// Folder to write.
         #[arg(long, default_value = "datasets/reference")]
         out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct CollectArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<CollectCommand>,
+    /// Prompts: JSONL or Parquet, as `data validate` checks them; an outcome file will do.
+    #[arg(long, required = true)]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Tiers with their endpoints and prices.
+    #[arg(long, default_value = "tiercast.toml")]
+    pub(crate) config: PathBuf,
+    /// Folder of the run: ledger, completions, manifest.
+    #[arg(long, required = true)]
+    pub(crate) out: Option<PathBuf>,
+    /// Answers per prompt and tier (default: the config's, else 1).
+    #[arg(long)]
+    pub(crate) samples: Option<u32>,
+    /// The most that all calls of the folder may cost together, earlier runs included: stops before
+    /// a call that could exceed it.
+    #[arg(long, value_name = "USD", value_parser = parse_amount)]
+    pub(crate) max_cost_usd: Option<f64>,
+    /// Print tokens and cost per tier of what is left, and send nothing.
+    #[arg(long)]
+    pub(crate) estimate: bool,
+    /// Check config, keys and prompts, print the plan, and send nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave out prompts with a problem instead of refusing the file.
+    #[arg(long)]
+    pub(crate) skip_invalid: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CollectCommand {
+    /// Where a run stands: done, left, cost, errors by tier and kind. Also while it is going on.
+    Status {
+        /// Folder of the run.
+        #[arg(long)]
+        out: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -366,6 +420,13 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(speed) if (1e-3..=1e6).contains(&speed) => Ok(speed),
         _ => Err("a number from 0.001 to 1000000 is expected; --instant does not wait at all".to_owned()),
+    }
+}
+
+fn parse_amount(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
+        _ => Err("US dollars from 0 are expected".to_owned()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tiercast`: one binary, a subcommand per stage.
 
 mod arguments;
+mod collect;
 mod commands;
 mod data;
 mod encoders;

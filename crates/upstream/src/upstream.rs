@@ -21,6 +21,9 @@ use crate::limits::{Pause, Rate};
 use crate::retry::{self, LONGEST_WAIT};
 use crate::settings::EndpointSettings;
 
+#[cfg(test)]
+mod tests;
+
 /// A second's worth of requests may go at once.
 const REQUEST_SHARE: u32 = 60;
 

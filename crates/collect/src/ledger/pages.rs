@@ -3,7 +3,8 @@
 use rusqlite::params;
 use tiercast_records::prompts::Prompt;
 
-use super::rows::{CALL_COLUMNS, Call, N_CALL_COLUMNS, N_PROMPT_COLUMNS, PROMPT_COLUMNS, call_of, prompt_of};
+use super::rows::Call;
+use super::statements::{CALL_COLUMNS, N_CALL_COLUMNS, N_PROMPT_COLUMNS, PROMPT_COLUMNS, call_of, prompt_of};
 use super::{Ledger, RunTier};
 use crate::error::CollectError;
 

@@ -1,15 +1,12 @@
 //! What a ledger is a run of: prompts and tiers. Begun once; later runs must ask the same.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, Row, named_params};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tiercast_records::disk::hex;
-use tiercast_records::outcomes::Split;
 use tiercast_records::prompts::Prompt;
 
-use super::{Ledger, rows, schema};
+use super::{Ledger, schema, statements};
 use crate::error::CollectError;
 
 /// A tier as a run asks it.
@@ -95,7 +92,12 @@ impl Ledger {
 
     /// The tiers of the last run, by name.
     pub fn tiers(&self) -> Result<Vec<RunTier>, CollectError> {
-        Ok(self.all_tiers()?.into_iter().filter(|(_, asked)| *asked).map(|(tier, _)| tier).collect())
+        Ok(self
+            .all_tiers()?
+            .into_iter()
+            .filter(|(_, asked)| *asked)
+            .map(|(tier, _)| tier)
+            .collect())
     }
 
     /// Number of prompts.
@@ -104,13 +106,6 @@ impl Ledger {
             .connection
             .query_row("SELECT count(*) FROM prompts", [], |row| row.get(0));
         count.map_err(self.failed("read"))
-    }
-
-    /// Prompts by split.
-    pub fn prompts_by_split(&self) -> Result<BTreeMap<Split, u64>, CollectError> {
-        let counts = self.counts("SELECT split, count(*) FROM prompts WHERE ?1 = '' GROUP BY split", "")?;
-        let splits = counts.into_iter().filter_map(|(name, n)| Some((Split::from_name(&name)?, n)));
-        Ok(splits.collect())
     }
 
     fn all_tiers(&self) -> Result<Vec<(RunTier, bool)>, CollectError> {
@@ -155,10 +150,15 @@ impl Ledger {
 
     fn prompt(&self, prompt_id: &str) -> Result<Option<Prompt>, CollectError> {
         use rusqlite::OptionalExtension;
-        let query = format!("SELECT {} FROM prompts WHERE prompt_id = ?1", rows::PROMPT_COLUMNS);
+        let query = format!(
+            "SELECT {} FROM prompts WHERE prompt_id = ?1",
+            statements::PROMPT_COLUMNS
+        );
         let read = || -> rusqlite::Result<Option<Prompt>> {
             let mut select = self.connection.prepare_cached(&query)?;
-            select.query_row([prompt_id], |row| rows::prompt_of(row, 0)).optional()
+            select
+                .query_row([prompt_id], |row| statements::prompt_of(row, 0))
+                .optional()
         };
         read().map_err(self.failed("read"))
     }
@@ -170,16 +170,23 @@ impl Ledger {
             let name = &before.name;
             let Some(now) = tiers.iter().find(|tier| tier.name == *name) else {
                 if was_asked {
-                    notes.push(format!("tier `{name}` is no longer asked; what it answered stays in the ledger"));
+                    notes.push(format!(
+                        "tier `{name}` is no longer asked; what it answered stays in the ledger"
+                    ));
                 }
                 continue;
             };
             if before.base_url != now.base_url {
-                notes.push(format!("tier `{name}` was asked at {} and is now at {}", before.base_url, now.base_url));
+                notes.push(format!(
+                    "tier `{name}` was asked at {} and is now at {}",
+                    before.base_url, now.base_url
+                ));
             }
             if prices(&before) != prices(now) {
                 self.reprice(now)?;
-                notes.push(format!("prices of tier `{name}` have changed; the costs of its calls are computed anew"));
+                notes.push(format!(
+                    "prices of tier `{name}` have changed; the costs of its calls are computed anew"
+                ));
             }
         }
         Ok(notes)
@@ -215,7 +222,7 @@ fn write_run(
         transaction.execute(meta, ("format_version", schema::FORMAT_VERSION.to_string()))?;
         transaction.execute(meta, ("prompts_hash", prompts_hash(prompts)))?;
         for (number, prompt) in prompts.iter().enumerate() {
-            rows::insert_prompt(&transaction, number, prompt)?;
+            statements::insert_prompt(&transaction, number, prompt)?;
         }
     }
     transaction.execute("UPDATE tiers SET is_asked = 0", [])?;
@@ -230,17 +237,27 @@ fn write_run(
 }
 
 fn prices(tier: &RunTier) -> [f64; 3] {
-    [tier.input_usd_per_mtok, tier.cached_input_usd_per_mtok, tier.output_usd_per_mtok]
+    [
+        tier.input_usd_per_mtok,
+        tier.cached_input_usd_per_mtok,
+        tier.output_usd_per_mtok,
+    ]
 }
 
 fn tier_differs(before: &RunTier, now: &RunTier) -> Vec<String> {
     let mut differences = Vec::new();
     let name = &now.name;
     if before.model != now.model {
-        differences.push(format!("tier `{name}` asked the model `{}` and now asks `{}`", before.model, now.model));
+        differences.push(format!(
+            "tier `{name}` asked the model `{}` and now asks `{}`",
+            before.model, now.model
+        ));
     }
     if before.class != now.class {
-        differences.push(format!("tier `{name}` was of class {} and is now of {}", before.class, now.class));
+        differences.push(format!(
+            "tier `{name}` was of class {} and is now of {}",
+            before.class, now.class
+        ));
     }
     if before.parameters != now.parameters {
         differences.push(format!(

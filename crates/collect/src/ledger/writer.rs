@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows::{self, Call, CallKey, FailedAttempt, Verdict};
+use super::rows::{Call, CallKey, FailedAttempt, Verdict};
+use super::statements;
 use crate::error::CollectError;
 
 /// Entries that may wait. Full means that callers wait: nothing piles up in memory.
@@ -96,9 +97,9 @@ fn write(connection: &mut Connection, batch: &[Message]) -> rusqlite::Result<()>
     let transaction = connection.transaction()?;
     for message in batch {
         match &message.entry {
-            Entry::Open(key) => rows::open_call(&transaction, key)?,
-            Entry::Close(call, failed) => rows::close_call(&transaction, call, failed)?,
-            Entry::Verdict(verdict) => rows::store_verdict(&transaction, verdict)?,
+            Entry::Open(key) => statements::open_call(&transaction, key)?,
+            Entry::Close(call, failed) => statements::close_call(&transaction, call, failed)?,
+            Entry::Verdict(verdict) => statements::store_verdict(&transaction, verdict)?,
         }
     }
     transaction.commit()

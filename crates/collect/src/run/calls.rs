@@ -45,6 +45,8 @@ pub(super) enum Ended {
         why: String,
         wait: Duration,
     },
+    /// In a way that may pass.
+    Failed(String),
     /// As every other call to this tier would.
     Configuration(String),
     /// Refused by a tier that has never answered.
@@ -114,8 +116,9 @@ impl Caller {
                 wait: error.retry_after.unwrap_or_default(),
             },
             Meaning::Configuration => Ended::Configuration(error.message),
-            Meaning::Refused if !has_answered => Ended::Refused(error.message),
-            _ => Ended::Stored,
+            Meaning::Refused | Meaning::NotFound if !has_answered => Ended::Refused(error.message),
+            Meaning::MayPass | Meaning::NotFound => Ended::Failed(error.message),
+            Meaning::Unanswerable | Meaning::Refused => Ended::Stored,
         }
     }
 

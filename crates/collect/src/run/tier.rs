@@ -24,6 +24,10 @@ const MAX_OPENINGS: u32 = 3;
 /// Refusals after which a tier that has never answered is taken to be set up wrongly.
 const MAX_REFUSALS: u32 = 5;
 
+/// Calls in a row that may fail, each after its retries. A circuit opens sooner where an endpoint is
+/// down; this ends a run against one that answers, but never with a reply.
+const MAX_FAILURES: u32 = 20;
+
 /// A tier being asked.
 pub(super) struct TierRun {
     caller: Arc<Caller>,
@@ -32,6 +36,7 @@ pub(super) struct TierRun {
     again: VecDeque<Pending>,
     n_openings: u32,
     n_refusals: u32,
+    n_failures: u32,
     /// Why nothing more is sent to it.
     stopped: Option<String>,
 }
@@ -47,6 +52,7 @@ impl TierRun {
             again: VecDeque::new(),
             n_openings: 0,
             n_refusals: 0,
+            n_failures: 0,
             stopped: None,
         }
     }
@@ -122,7 +128,10 @@ impl TierRun {
             () = caller.shared.stopping() => return,
         };
         match reserved {
-            Ok(()) => drop(self.in_flight.spawn(Arc::clone(&caller).ask(Asked { pending, most_usd }))),
+            Ok(()) => drop(
+                self.in_flight
+                    .spawn(Arc::clone(&caller).ask(Asked { pending, most_usd })),
+            ),
             // The message is made at the end, when what is in flight has settled.
             Err(_) => caller.shared.halt(String::new()),
         }
@@ -142,11 +151,18 @@ impl TierRun {
             Ended::Answered => {
                 self.n_openings = 0;
                 self.n_refusals = 0;
+                self.n_failures = 0;
             }
             Ended::Stored => {}
             Ended::NotSent { pending, why, wait } => {
                 self.again.push_back(*pending);
                 self.pause(why, wait).await;
+            }
+            Ended::Failed(why) => {
+                self.n_failures += 1;
+                if self.n_failures >= MAX_FAILURES {
+                    self.stop(format!("{MAX_FAILURES} calls in a row failed, the last so: {why}"));
+                }
             }
             Ended::Configuration(why) => self.stop(why),
             Ended::Refused(why) => {
