@@ -30,7 +30,7 @@ use crate::arguments::{
 };
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
-use crate::{collect, data, encoders, pipeline, quickstart, reference, replay, route, serve, suite};
+use crate::{collect, data, encoders, judge, pipeline, quickstart, reference, replay, route, serve, suite};
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
 const LEAST_COST_USD: f64 = 1e-9;
@@ -49,6 +49,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Data(DataCommand::Describe { file, tiers, json }) => data::describe(&file, tiers, json)?,
         Command::Data(DataCommand::Reference { from, out }) => reference::build(&from, &out)?,
         Command::Collect(arguments) => return collect::command(&arguments),
+        Command::Judge(arguments) => return judge::command(&arguments),
         Command::Featurise(arguments) => featurise(&arguments)?,
         Command::Train(arguments) => train_checkpoint(&arguments).map(|_| ())?,
         Command::Evaluate(arguments) => evaluate_command(arguments)?,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tiercast_upstream::call::{ChatCall, OnCut, Reply, Usage};
 use tiercast_upstream::error::{CallError, ErrorKind};
 use tiercast_upstream::upstream::Upstream;
+use tokio::sync::Semaphore;
 
 use super::asking::{Fence, pairwise_messages, rubric_messages};
 use super::case::{self, Case};
@@ -58,12 +59,18 @@ pub(super) struct Asker {
     pub(super) judge: Arc<Judge>,
     pub(super) upstream: Option<Arc<Upstream>>,
     pub(super) budget: Arc<Budget>,
+    /// Commands at a time.
+    pub(super) commands: Arc<Semaphore>,
     pub(super) seed: u64,
 }
 
 impl Job {
     pub(super) fn case(&self) -> Case<'_> {
-        Case { prompt: &self.prompt, reference: self.reference.as_ref(), schema: self.schema.as_ref() }
+        Case {
+            prompt: &self.prompt,
+            reference: self.reference.as_ref(),
+            schema: self.schema.as_ref(),
+        }
     }
 
     /// Nothing said yet.
@@ -89,13 +96,28 @@ impl Job {
 /// A checker's word as a row of the ledger.
 pub(super) fn row(job: &Job, judge: &Judge, said: &case::Verdict) -> Verdict {
     let detail = Some(said.detail().to_owned());
-    let row = Verdict { score: said.value(), raw_score: said.value(), attempts: 1, ..job.verdict(judge) };
+    let row = Verdict {
+        score: said.value(),
+        raw_score: said.value(),
+        attempts: 1,
+        ..job.verdict(judge)
+    };
     match said {
-        case::Verdict::Scored(_) => Verdict { parsed: true, reasons: detail, ..row },
-        case::Verdict::NotParsed(_) => Verdict { reasons: detail, error_kind: Some(NOT_PARSED.to_owned()), ..row },
-        case::Verdict::Failed(_) => {
-            Verdict { error_kind: Some("judge_failed".to_owned()), error_message: detail, ..row }
-        }
+        case::Verdict::Scored(_) => Verdict {
+            parsed: true,
+            reasons: detail,
+            ..row
+        },
+        case::Verdict::NotParsed(_) => Verdict {
+            reasons: detail,
+            error_kind: Some(NOT_PARSED.to_owned()),
+            ..row
+        },
+        case::Verdict::Failed(_) => Verdict {
+            error_kind: Some("judge_failed".to_owned()),
+            error_message: detail,
+            ..row
+        },
     }
 }
 
@@ -103,7 +125,10 @@ impl Asker {
     /// The verdict on `job`.
     pub(super) async fn ask(&self, job: &Job) -> Result<Verdict, Halt> {
         match &self.judge.check {
-            Check::Command(command) => Ok(row(job, &self.judge, &command.check(&job.reply, &job.case()).await)),
+            Check::Command(command) => {
+                let _permit = self.commands.acquire().await.expect("this semaphore is never closed");
+                Ok(row(job, &self.judge, &command.check(&job.reply, &job.case()).await))
+            }
             Check::Model(model) => self.ask_model(model, job).await,
             _ => {
                 let said = self.judge.check_now(&job.reply, &job.case());
@@ -116,7 +141,13 @@ impl Asker {
         let mut verdict = job.verdict(&self.judge);
         if job.other.as_ref() == Some(&job.reply) {
             let reasons = Some("the same text as the answer it is compared with".to_owned());
-            return Ok(Verdict { score: Some(0.5), raw_score: Some(0.5), reasons, parsed: true, ..verdict });
+            return Ok(Verdict {
+                score: Some(0.5),
+                raw_score: Some(0.5),
+                reasons,
+                parsed: true,
+                ..verdict
+            });
         }
         for attempt in 0..2 {
             let messages = self.messages(model, job, attempt > 0);
@@ -148,14 +179,23 @@ impl Asker {
     }
 
     fn messages(&self, model: &ModelJudge, job: &Job, is_second_try: bool) -> Vec<Value> {
-        let CallKey { prompt_id, tier, sample, .. } = &job.key;
+        let CallKey {
+            prompt_id,
+            tier,
+            sample,
+            ..
+        } = &job.key;
         let key = format!("{prompt_id} {tier} {sample} {} {}", job.repeat, job.order);
         let other = job.other.as_deref().unwrap_or_default();
         let fence = Fence::new(self.seed, &key, &[&job.reply, other, &job.prompt]);
         match model.against {
             None => rubric_messages(&model.rubric, &job.case(), &job.reply, &fence, is_second_try),
             Some(_) => {
-                let answers = if job.order == 0 { [job.reply.as_str(), other] } else { [other, &job.reply] };
+                let answers = if job.order == 0 {
+                    [job.reply.as_str(), other]
+                } else {
+                    [other, &job.reply]
+                };
                 pairwise_messages(&model.rubric, &job.case(), answers, &fence, is_second_try)
             }
         }
@@ -163,12 +203,22 @@ impl Asker {
 
     /// One call within the budget; waits for a circuit that is open.
     async fn call(&self, model: &ModelJudge, messages: &[Value]) -> Result<(Reply, f64), Failed> {
-        let text: u32 = messages.iter().map(|message| text_tokens(message["content"].as_str().unwrap_or_default())).sum();
-        let limit = ["max_completion_tokens", "max_tokens"].iter().find_map(|key| model.endpoint.parameters().get(*key)?.as_u64());
-        let output = limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(VERDICT_TOKENS);
+        let text: u32 = messages
+            .iter()
+            .map(|message| text_tokens(message["content"].as_str().unwrap_or_default()))
+            .sum();
+        let limit = ["max_completion_tokens", "max_tokens"]
+            .iter()
+            .find_map(|key| model.endpoint.parameters().get(*key)?.as_u64());
+        let output = limit
+            .and_then(|limit| u32::try_from(limit).ok())
+            .unwrap_or(VERDICT_TOKENS);
         // Other tokenizers make more of a text than characters / 4.
         let most_usd = cost(model, text.saturating_mul(2), output);
-        self.budget.reserve(most_usd).await.map_err(|_| Failed::Halt(Halt::Budget))?;
+        self.budget
+            .reserve(most_usd)
+            .await
+            .map_err(|_| Failed::Halt(Halt::Budget))?;
         let call = ChatCall {
             messages: messages.to_vec(),
             tools: Vec::new(),
@@ -180,7 +230,11 @@ impl Asker {
         let upstream = self.upstream.as_ref().expect("every model has its endpoint");
         let said = patiently(upstream, &call).await;
         let cost_usd = said.as_ref().map_or(0.0, |reply| {
-            let counted = Usage { input_tokens: text, cached_input_tokens: 0, output_tokens: text_tokens(&reply.text) };
+            let counted = Usage {
+                input_tokens: text,
+                cached_input_tokens: 0,
+                output_tokens: text_tokens(&reply.text),
+            };
             let usage = reply.usage.unwrap_or(counted);
             cost(model, usage.input_tokens, usage.output_tokens)
         });
@@ -219,6 +273,16 @@ fn cost(model: &ModelJudge, input_tokens: u32, output_tokens: u32) -> f64 {
 /// `raw_score` of a pairwise verdict is the quality of whichever stood first: what position bias is made of.
 fn read(verdict: Verdict, reading: Reading, model: &ModelJudge, job: &Job) -> Verdict {
     let is_swapped = model.against.is_some() && job.order == 1;
-    let score = if is_swapped { 1.0 - reading.quality } else { reading.quality };
-    Verdict { score: Some(score), raw_score: Some(reading.raw), reasons: Some(reading.reasons), parsed: true, ..verdict }
+    let score = if is_swapped {
+        1.0 - reading.quality
+    } else {
+        reading.quality
+    };
+    Verdict {
+        score: Some(score),
+        raw_score: Some(reading.raw),
+        reasons: Some(reading.reasons),
+        parsed: true,
+        ..verdict
+    }
 }

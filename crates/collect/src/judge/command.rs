@@ -58,26 +58,36 @@ impl CommandJudge {
     fn spawn(&self, case: &Case<'_>) -> Result<Child, String> {
         let (program, arguments) = self.command.split_first().ok_or("the command is empty")?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         if self.input == CommandInput::Reply {
             let reference = case.reference_text().unwrap_or_default();
             for (name, value) in [("TIERCAST_PROMPT", case.prompt), ("TIERCAST_REFERENCE", &reference)] {
                 if value.len() > MAX_VARIABLE || value.contains('\0') {
-                    return Err(format!("{name} is too long for the environment; set `input = \"json\"` for this judge"));
+                    return Err(format!(
+                        "{name} is too long for the environment; set `input = \"json\"` for this judge"
+                    ));
                 }
                 command.env(name, value);
             }
         }
         #[cfg(unix)]
         command.process_group(0);
-        command.spawn().map_err(|error| format!("`{program}` could not be started: {error}"))
+        command
+            .spawn()
+            .map_err(|error| format!("`{program}` could not be started: {error}"))
     }
 
     fn input_of(&self, reply: &str, case: &Case<'_>) -> String {
         match self.input {
             CommandInput::Reply => reply.to_owned(),
             CommandInput::Json => {
-                json!({"reply": reply, "prompt": case.prompt, "reference": case.reference, "schema": case.schema}).to_string()
+                json!({"reply": reply, "prompt": case.prompt, "reference": case.reference, "schema": case.schema})
+                    .to_string()
             }
         }
     }
@@ -89,7 +99,11 @@ struct Group(Child);
 impl Drop for Group {
     fn drop(&mut self) {
         #[cfg(unix)]
-        if let Some(id) = self.0.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)) {
+        if let Some(id) = self
+            .0
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?))
+        {
             // Gone already, most often.
             let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
         }
@@ -152,7 +166,11 @@ mod tests {
             input,
         };
         let reference = json!("four");
-        let case = Case { prompt: "2+2?", reference: Some(&reference), schema: None };
+        let case = Case {
+            prompt: "2+2?",
+            reference: Some(&reference),
+            schema: None,
+        };
         judge.check("the reply", &case).await
     }
 
@@ -183,8 +201,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_is_not_there() {
-        let judge = CommandJudge { command: vec!["no-such-judge".to_owned()], timeout: Duration::from_secs(1), input: CommandInput::Reply };
-        let case = Case { prompt: "", reference: None, schema: None };
+        let judge = CommandJudge {
+            command: vec!["no-such-judge".to_owned()],
+            timeout: Duration::from_secs(1),
+            input: CommandInput::Reply,
+        };
+        let case = Case {
+            prompt: "",
+            reference: None,
+            schema: None,
+        };
         assert!(judge.check("", &case).await.detail().contains("could not be started"));
     }
 }

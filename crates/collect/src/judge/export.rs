@@ -29,7 +29,9 @@ pub fn export(
                 Fate::Scored(score) | Fate::Truncated(Some(score)) => score,
                 _ => return Ok(()),
             };
-            let Some(tree) = plan.trees.get(&answer.prompt.prompt_id) else { return Ok(()) };
+            let Some(tree) = plan.trees.get(&answer.prompt.prompt_id) else {
+                return Ok(());
+            };
             let sample = ScoredSample {
                 prompt: &answer.prompt,
                 model: &answer.call.key.tier,

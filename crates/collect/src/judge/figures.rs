@@ -31,7 +31,12 @@ impl Scores {
     /// Reads them.
     pub fn read(ledger: &Ledger, judges: &Judges) -> Result<Self, CollectError> {
         let of = |judge: &std::sync::Arc<Judge>| Ok(scores(&ledger.verdicts(&judge.hash)?, judge, 0));
-        judges.all().iter().map(of).collect::<Result<_, CollectError>>().map(Self)
+        judges
+            .all()
+            .iter()
+            .map(of)
+            .collect::<Result<_, CollectError>>()
+            .map(Self)
     }
 
     /// The score of a reply by a judge.
@@ -67,9 +72,17 @@ pub fn fate(answer: &Answer, plan: &Plan, scores: &Scores, settings: &JudgeSetti
 }
 
 /// All figures.
-pub fn figures(ledger: &Ledger, judges: &Judges, plan: &Plan, settings: &JudgeSettings) -> Result<Report, CollectError> {
+pub fn figures(
+    ledger: &Ledger,
+    judges: &Judges,
+    plan: &Plan,
+    settings: &JudgeSettings,
+) -> Result<Report, CollectError> {
     let scores = Scores::read(ledger, judges)?;
-    let mut report = Report { tiers: tiers(ledger, plan, &scores, settings)?, ..Report::default() };
+    let mut report = Report {
+        tiers: tiers(ledger, plan, &scores, settings)?,
+        ..Report::default()
+    };
     for (&idx, &n_replies) in &plan.n_replies {
         let judge = &judges.all()[idx];
         let verdicts = ledger.verdicts(&judge.hash)?;
@@ -86,7 +99,12 @@ pub fn figures(ledger: &Ledger, judges: &Judges, plan: &Plan, settings: &JudgeSe
     Ok(report)
 }
 
-fn tiers(ledger: &Ledger, plan: &Plan, scores: &Scores, settings: &JudgeSettings) -> Result<Vec<TierScores>, CollectError> {
+fn tiers(
+    ledger: &Ledger,
+    plan: &Plan,
+    scores: &Scores,
+    settings: &JudgeSettings,
+) -> Result<Vec<TierScores>, CollectError> {
     let mut tiers: BTreeMap<String, (TierScores, f64)> = BTreeMap::new();
     ledger.for_each_answer(plan.n_samples, |answer| {
         let (tier, sum) = tiers.entry(answer.call.key.tier.clone()).or_default();
@@ -115,7 +133,10 @@ fn of_judge(judge: &Judge, verdicts: &[Verdict]) -> JudgeFigures {
     let is_probe = |verdict: &Verdict| verdict.key.tier.starts_with(PREFIX);
     let n_parsed = verdicts.iter().filter(|verdict| verdict.parsed).count();
     let is_unparsed = |verdict: &&Verdict| {
-        verdict.error_kind.as_deref().is_some_and(|kind| [super::asked::UNPARSEABLE, super::asked::NOT_PARSED].contains(&kind))
+        verdict
+            .error_kind
+            .as_deref()
+            .is_some_and(|kind| [super::asked::UNPARSEABLE, super::asked::NOT_PARSED].contains(&kind))
     };
     let n_unparsed = verdicts.iter().filter(is_unparsed).count();
     let role = match &judge.check {
@@ -128,14 +149,20 @@ fn of_judge(judge: &Judge, verdicts: &[Verdict]) -> JudgeFigures {
         score_kind: judge.score_kind.clone(),
         hash: judge.hash.clone(),
         role: role.to_owned(),
-        n_scored: scores(verdicts, judge, 0).keys().filter(|key| !key.tier.starts_with(PREFIX)).count() as u64,
+        n_scored: scores(verdicts, judge, 0)
+            .keys()
+            .filter(|key| !key.tier.starts_with(PREFIX))
+            .count() as u64,
         n_unparsed: n_unparsed as u64,
         n_failed: (verdicts.len() - n_parsed - n_unparsed) as u64,
         n_asked_again: verdicts.iter().filter(|verdict| verdict.attempts > 1).count() as u64,
         parse_rate: (!verdicts.is_empty()).then(|| n_parsed as f64 / verdicts.len() as f64),
         cost_usd: verdicts.iter().filter_map(|verdict| verdict.cost_usd).sum(),
         agreement: agreement(judge, verdicts),
-        position: judge.model().filter(|model| model.against.is_some()).and_then(|_| position(verdicts)),
+        position: judge
+            .model()
+            .filter(|model| model.against.is_some())
+            .and_then(|_| position(verdicts)),
         probes: probe_figures(&scores(verdicts.iter().filter(|verdict| is_probe(verdict)), judge, 0)),
         errors: errors(verdicts),
         ..JudgeFigures::default()
@@ -144,7 +171,11 @@ fn of_judge(judge: &Judge, verdicts: &[Verdict]) -> JudgeFigures {
 
 /// Scores of the judgements of number `repeat`; of pairs only those judged in both orders.
 fn scores<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>, judge: &Judge, repeat: u32) -> BTreeMap<CallKey, f64> {
-    let n_orders = if judge.model().is_some_and(|model| model.against.is_some()) { 2 } else { 1 };
+    let n_orders = if judge.model().is_some_and(|model| model.against.is_some()) {
+        2
+    } else {
+        1
+    };
     let mut by_key: BTreeMap<CallKey, Vec<f64>> = BTreeMap::new();
     for verdict in verdicts.into_iter().filter(|verdict| verdict.repeat == repeat) {
         if let Some(score) = verdict.score {
@@ -157,7 +188,9 @@ fn scores<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>, judge: &Judge, re
 
 fn agreement(judge: &Judge, verdicts: &[Verdict]) -> Option<Agreement> {
     let (first, second) = (scores(verdicts, judge, 0), scores(verdicts, judge, 1));
-    let twice = second.iter().filter_map(|(key, again)| Some(vec![*first.get(key)?, *again]));
+    let twice = second
+        .iter()
+        .filter_map(|(key, again)| Some(vec![*first.get(key)?, *again]));
     let units: Vec<Vec<f64>> = twice.collect();
     Some(Agreement {
         n: units.len(),
@@ -189,8 +222,16 @@ fn position(verdicts: &[Verdict]) -> Option<Position> {
 fn probe_figures(scores: &BTreeMap<CallKey, f64>) -> Vec<ProbeFigures> {
     let of = |kind: Kind| {
         let tier = kind.tier();
-        let of_kind: Vec<f64> = scores.iter().filter(|(key, _)| key.tier == tier).map(|(_, score)| *score).collect();
-        (!of_kind.is_empty()).then(|| ProbeFigures { kind, n: of_kind.len(), mean: mean(&of_kind) })
+        let of_kind: Vec<f64> = scores
+            .iter()
+            .filter(|(key, _)| key.tier == tier)
+            .map(|(_, score)| *score)
+            .collect();
+        (!of_kind.is_empty()).then(|| ProbeFigures {
+            kind,
+            n: of_kind.len(),
+            mean: mean(&of_kind),
+        })
     };
     Kind::ALL.into_iter().filter_map(of).collect()
 }
@@ -198,12 +239,18 @@ fn probe_figures(scores: &BTreeMap<CallKey, f64>) -> Vec<ProbeFigures> {
 fn errors(verdicts: &[Verdict]) -> Vec<JudgeErrors> {
     let mut errors: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
     for verdict in verdicts.iter().filter(|verdict| !verdict.parsed) {
-        let entry = errors.entry(verdict.error_kind.as_deref().unwrap_or("unknown")).or_default();
+        let entry = errors
+            .entry(verdict.error_kind.as_deref().unwrap_or("unknown"))
+            .or_default();
         *entry = (entry.0 + 1, verdict.error_message.as_deref().unwrap_or_default());
     }
     let mut errors: Vec<JudgeErrors> = errors
         .into_iter()
-        .map(|(kind, (n, example))| JudgeErrors { kind: kind.to_owned(), n, example: example.to_owned() })
+        .map(|(kind, (n, example))| JudgeErrors {
+            kind: kind.to_owned(),
+            n,
+            example: example.to_owned(),
+        })
         .collect();
     errors.sort_by_key(|error| std::cmp::Reverse(error.n));
     errors
@@ -217,17 +264,30 @@ fn judged_tiers(scores: &Scores, judge: usize, exact: Option<usize>) -> Vec<Judg
         by_tier.entry(&key.tier).or_default().push((*score, truth));
         by_tier.entry("all").or_default().push((*score, truth));
     }
-    by_tier.into_iter().map(|(tier, items)| judged_tier(tier, &items)).collect()
+    by_tier
+        .into_iter()
+        .map(|(tier, items)| judged_tier(tier, &items))
+        .collect()
 }
 
 fn judged_tier(tier: &str, items: &[(f64, Option<f64>)]) -> JudgedTier {
-    let labelled: Vec<Labelled> =
-        items.iter().filter_map(|&(judged, truth)| Some(Labelled { truth: truth?, judged })).collect();
-    let unlabelled: Vec<f64> = items.iter().filter(|(_, truth)| truth.is_none()).map(|(judged, _)| *judged).collect();
+    let labelled: Vec<Labelled> = items
+        .iter()
+        .filter_map(|&(judged, truth)| Some(Labelled { truth: truth?, judged }))
+        .collect();
+    let unlabelled: Vec<f64> = items
+        .iter()
+        .filter(|(_, truth)| truth.is_none())
+        .map(|(judged, _)| *judged)
+        .collect();
     let judged: Vec<f64> = items.iter().map(|(judged, _)| *judged).collect();
     let truths: Vec<f64> = labelled.iter().map(|item| item.truth).collect();
     let corrected = mean_estimate(&labelled, &unlabelled, Weight::Tuned, CONFIDENCE);
-    let estimate = |found: MeanEstimate| Estimate { value: found.mean, low: found.low, high: found.high };
+    let estimate = |found: MeanEstimate| Estimate {
+        value: found.mean,
+        low: found.low,
+        high: found.high,
+    };
     JudgedTier {
         tier: tier.to_owned(),
         n: items.len(),

@@ -15,28 +15,54 @@ const MIN_VERDICTS: u64 = 10;
 
 /// All checks of a judge; checkers have none, for they have no mind.
 pub fn checks(judge: &JudgeFigures, gate: &GateSettings) -> Vec<GateCheck> {
-    let all = [parse_rate(judge, gate), probe_gap(judge, gate), injection(judge, gate), position(judge, gate), agreement(judge, gate)];
+    let all = [
+        parse_rate(judge, gate),
+        probe_gap(judge, gate),
+        injection(judge, gate),
+        position(judge, gate),
+        agreement(judge, gate),
+    ];
     all.into_iter().flatten().filter(|_| judge.role != "checker").collect()
 }
 
 /// What already fails on probes, before any reply is judged: agreement is not known by then.
 pub fn early<'a>(report: &'a Report, gate: &GateSettings) -> Vec<&'a GateCheck> {
     let is_measured = |judge: &str| {
-        let n: usize = report.judges.iter().filter(|figures| figures.name == judge).flat_map(|figures| &figures.probes).map(|probe| probe.n).sum();
-        let failed = report.judges.iter().any(|figures| figures.name == judge && figures.n_unparsed + figures.n_failed >= MIN_VERDICTS);
+        let n: usize = report
+            .judges
+            .iter()
+            .filter(|figures| figures.name == judge)
+            .flat_map(|figures| &figures.probes)
+            .map(|probe| probe.n)
+            .sum();
+        let failed = report
+            .judges
+            .iter()
+            .any(|figures| figures.name == judge && figures.n_unparsed + figures.n_failed >= MIN_VERDICTS);
         n >= 2 * MIN_PROBES || failed
     };
-    report.failures().filter(|check| gate.probes && check.key != "min_alpha" && is_measured(&check.judge)).collect()
+    report
+        .failures()
+        .filter(|check| gate.probes && check.key != "min_alpha" && is_measured(&check.judge))
+        .collect()
 }
 
 /// The mean score of probes of a kind.
 fn probe(judge: &JudgeFigures, kind: Kind) -> Option<f64> {
-    judge.probes.iter().find(|probe| probe.kind == kind && probe.n >= MIN_PROBES).map(|probe| probe.mean)
+    judge
+        .probes
+        .iter()
+        .find(|probe| probe.kind == kind && probe.n >= MIN_PROBES)
+        .map(|probe| probe.mean)
 }
 
 fn parse_rate(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
     let value = judge.parse_rate?;
-    let example = judge.errors.first().map(|error| format!(" (most often {}: {})", error.kind, error.example)).unwrap_or_default();
+    let example = judge
+        .errors
+        .first()
+        .map(|error| format!(" (most often {}: {})", error.kind, error.example))
+        .unwrap_or_default();
     Some(GateCheck {
         judge: judge.name.clone(),
         figure: "the share of verdicts that could be read".to_owned(),
@@ -54,7 +80,10 @@ fn parse_rate(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
 
 fn probe_gap(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
     let good = probe(judge, Kind::Good)?;
-    let bad = [Kind::OffTopic, Kind::Empty].into_iter().filter_map(|kind| probe(judge, kind)).fold(f64::NAN, f64::max);
+    let bad = [Kind::OffTopic, Kind::Empty]
+        .into_iter()
+        .filter_map(|kind| probe(judge, kind))
+        .fold(f64::NAN, f64::max);
     let value = good - bad;
     value.is_finite().then(|| GateCheck {
         judge: judge.name.clone(),
@@ -64,9 +93,10 @@ fn probe_gap(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
         key: "min_probe_gap".to_owned(),
         is_floor: true,
         passed: value >= gate.min_probe_gap,
-        mend: "the judge does not tell good answers from bad ones; use a stronger model, or say in the rubric what a bad \
+        mend:
+            "the judge does not tell good answers from bad ones; use a stronger model, or say in the rubric what a bad \
                answer is"
-            .to_owned(),
+                .to_owned(),
     })
 }
 
@@ -106,11 +136,17 @@ fn position(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
 fn agreement(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
     let agreement = judge.agreement?;
     let tells_apart = || probe_gap(judge, gate).is_some_and(|check| check.passed);
-    let passed = agreement.alpha_interval.map_or_else(tells_apart, |alpha| alpha >= gate.min_alpha);
+    let passed = agreement
+        .alpha_interval
+        .map_or_else(tells_apart, |alpha| alpha >= gate.min_alpha);
     let mend = match agreement.alpha_interval {
-        None => "the judge says the same of every reply, so that its agreement with itself shows nothing; use a stronger model",
-        Some(_) => "the judge contradicts itself; set temperature = 0 in `endpoint.parameters`, make the rubric more definite, \
-                    or use a stronger model",
+        None => {
+            "the judge says the same of every reply, so that its agreement with itself shows nothing; use a stronger model"
+        }
+        Some(_) => {
+            "the judge contradicts itself; set temperature = 0 in `endpoint.parameters`, make the rubric more definite, \
+                    or use a stronger model"
+        }
     };
     Some(GateCheck {
         judge: judge.name.clone(),
@@ -135,8 +171,18 @@ mod tests {
             name: "j".to_owned(),
             role: "model".to_owned(),
             parse_rate: Some(1.0),
-            agreement: Some(Agreement { n: 20, alpha_interval: Some(0.9), alpha_nominal: None, raw_equal: 0.9, raw_near: 1.0 }),
-            position: Some(Position { n: 20, bias: 0.05, flipped: 0.1 }),
+            agreement: Some(Agreement {
+                n: 20,
+                alpha_interval: Some(0.9),
+                alpha_nominal: None,
+                raw_equal: 0.9,
+                raw_near: 1.0,
+            }),
+            position: Some(Position {
+                n: 20,
+                bias: 0.05,
+                flipped: 0.1,
+            }),
             probes: vec![
                 probe(Kind::Good, 0.9),
                 probe(Kind::OffTopic, 0.1),
@@ -152,7 +198,11 @@ mod tests {
         let mut figures = fair();
         change(&mut figures);
         let checks = checks(&figures, &GateSettings::default());
-        let failed: Vec<&str> = checks.iter().filter(|check| !check.passed).map(|check| check.key.as_str()).collect();
+        let failed: Vec<&str> = checks
+            .iter()
+            .filter(|check| !check.passed)
+            .map(|check| check.key.as_str())
+            .collect();
         assert_eq!(failed, expected);
     }
 
@@ -162,8 +212,14 @@ mod tests {
         fails(|judge| judge.parse_rate = Some(0.5), &["min_parse_rate"]);
         fails(|judge| judge.probes[1].mean = 0.8, &["min_probe_gap"]);
         fails(|judge| judge.probes[3].mean = 0.9, &["max_injection_gain"]);
-        fails(|judge| judge.position.as_mut().unwrap().bias = -0.9, &["max_position_bias"]);
-        fails(|judge| judge.agreement.as_mut().unwrap().alpha_interval = Some(0.3), &["min_alpha"]);
+        fails(
+            |judge| judge.position.as_mut().unwrap().bias = -0.9,
+            &["max_position_bias"],
+        );
+        fails(
+            |judge| judge.agreement.as_mut().unwrap().alpha_interval = Some(0.3),
+            &["min_alpha"],
+        );
     }
 
     #[test]
@@ -179,9 +235,29 @@ mod tests {
 
     #[test]
     fn too_few_to_say() {
-        fails(|judge| judge.probes.iter_mut().for_each(|probe| (probe.n, probe.mean) = (1, 1.0)), &[]);
-        fails(|judge| judge.position = Some(Position { n: 1, bias: 1.0, flipped: 1.0 }), &[]);
-        fails(|judge| (judge.role, judge.parse_rate) = ("checker".to_owned(), Some(0.0)), &[]);
+        fails(
+            |judge| {
+                judge
+                    .probes
+                    .iter_mut()
+                    .for_each(|probe| (probe.n, probe.mean) = (1, 1.0))
+            },
+            &[],
+        );
+        fails(
+            |judge| {
+                judge.position = Some(Position {
+                    n: 1,
+                    bias: 1.0,
+                    flipped: 1.0,
+                })
+            },
+            &[],
+        );
+        fails(
+            |judge| (judge.role, judge.parse_rate) = ("checker".to_owned(), Some(0.0)),
+            &[],
+        );
     }
 
     #[test]
@@ -189,7 +265,12 @@ mod tests {
         let mut judge = fair();
         judge.parse_rate = Some(0.5);
         let sentence = checks(&judge, &GateSettings::default())[0].sentence();
-        for part in ["judge `j`", "is 0.500, under the floor of 0.95", "judge.gate.min_parse_rate", "max_tokens"] {
+        for part in [
+            "judge `j`",
+            "is 0.500, under the floor of 0.95",
+            "judge.gate.min_parse_rate",
+            "max_tokens",
+        ] {
             assert!(sentence.contains(part), "{sentence}");
         }
     }

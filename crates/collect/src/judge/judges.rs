@@ -159,11 +159,19 @@ impl Tree {
 impl Judges {
     /// Compiles the judges of `settings`; rubrics are read from `folder`.
     pub fn new(settings: &JudgeSettings, folder: &Path) -> Result<Self, CollectError> {
-        let mut judges = Self { default: settings.default.clone(), by_domain: settings.by_domain.clone(), ..Self::default() };
+        let mut judges = Self {
+            default: settings.default.clone(),
+            by_domain: settings.by_domain.clone(),
+            ..Self::default()
+        };
         for name in settings.judges.keys() {
             judges.compile(name, settings, folder, 0)?;
         }
-        let named = settings.default.iter().chain(settings.by_domain.values()).chain(&settings.gate.exact);
+        let named = settings
+            .default
+            .iter()
+            .chain(settings.by_domain.values())
+            .chain(&settings.gate.exact);
         for name in named {
             judges.named(name)?;
         }
@@ -178,7 +186,9 @@ impl Judges {
     /// The judges of a prompt: its own, else its domain's, else the default.
     pub fn of_prompt(&mut self, prompt: &Prompt) -> Result<Tree, CollectError> {
         if let Some(own) = &prompt.judge {
-            return self.of_value(own).map_err(|error| config(&format!("prompt `{}`: {error}", prompt.prompt_id)));
+            return self
+                .of_value(own)
+                .map_err(|error| config(&format!("prompt `{}`: {error}", prompt.prompt_id)));
         }
         let name = self.by_domain.get(&prompt.domain).or(self.default.as_ref()).cloned();
         let name = name.ok_or_else(|| {
@@ -194,13 +204,22 @@ impl Judges {
     pub fn named(&self, name: &str) -> Result<&Tree, CollectError> {
         self.by_name.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
-            config(&format!("there is no judge `{name}` in [judge.judges]; there are: {}", known.join(", ")))
+            config(&format!(
+                "there is no judge `{name}` in [judge.judges]; there are: {}",
+                known.join(", ")
+            ))
         })
     }
 
     /// How scores of `tree` are marked.
     pub fn score_kind(&self, tree: &Tree) -> String {
-        let of = |trees: &[Tree]| trees.iter().map(|tree| self.score_kind(tree)).collect::<Vec<_>>().join(", ");
+        let of = |trees: &[Tree]| {
+            trees
+                .iter()
+                .map(|tree| self.score_kind(tree))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         match tree {
             Tree::One(judge) => self.all[*judge].score_kind.clone(),
             Tree::All(trees) => format!("all({})", of(trees)),
@@ -212,7 +231,9 @@ impl Judges {
     fn of_value(&mut self, value: &Value) -> Result<Tree, CollectError> {
         match value {
             Value::String(name) => self.named(name).cloned(),
-            Value::Array(list) => Ok(Tree::All(list.iter().map(|one| self.of_value(one)).collect::<Result<_, _>>()?)),
+            Value::Array(list) => Ok(Tree::All(
+                list.iter().map(|one| self.of_value(one)).collect::<Result<_, _>>()?,
+            )),
             _ => self.inline(value),
         }
     }
@@ -238,7 +259,13 @@ impl Judges {
         Ok(Tree::One(judge))
     }
 
-    fn compile(&mut self, name: &str, settings: &JudgeSettings, folder: &Path, depth: usize) -> Result<Tree, CollectError> {
+    fn compile(
+        &mut self,
+        name: &str,
+        settings: &JudgeSettings,
+        folder: &Path,
+        depth: usize,
+    ) -> Result<Tree, CollectError> {
         if let Some(tree) = self.by_name.get(name) {
             return Ok(tree.clone());
         }
@@ -254,7 +281,9 @@ impl Judges {
             if of.is_empty() {
                 return Err(config(&format!("`judge.judges.{name}.of` names no judge")));
             }
-            of.iter().map(|part| self.compile(part, settings, folder, depth + 1)).collect()
+            of.iter()
+                .map(|part| self.compile(part, settings, folder, depth + 1))
+                .collect()
         };
         let tree = match definition {
             Definition::All { of } => Tree::All(parts(of)?),
@@ -273,7 +302,12 @@ impl Judges {
 
     fn add(&mut self, name: &str, score_kind: String, check: Check, identity: &Value) -> usize {
         let hash = hex(&Sha256::digest(json!([VERSION, identity]).to_string())[..8]);
-        self.all.push(Arc::new(Judge { name: name.to_owned(), hash, score_kind, check }));
+        self.all.push(Arc::new(Judge {
+            name: name.to_owned(),
+            hash,
+            score_kind,
+            check,
+        }));
         self.all.len() - 1
     }
 }
@@ -284,17 +318,33 @@ type Compiled = (&'static str, Check, Value);
 /// Judges that cost nothing and start nothing; none for the others.
 fn plain(definition: &Definition) -> Result<Option<Compiled>, CollectError> {
     Ok(Some(match definition {
-        Definition::ExactMatch { extract: Extract::Choice, statement } => {
-            ("exact_match", Check::Choice(*statement), json!(["choice", statement]))
-        }
-        Definition::ExactMatch { extract: Extract::Text, .. } => ("exact_match", Check::Text, json!(["text"])),
-        Definition::ExactMatch { extract: Extract::JsonAnswer, .. } => ("exact_match", Check::JsonAnswer, json!(["json_answer"])),
-        Definition::Numeric { tolerance, relative_tolerance } => {
+        Definition::ExactMatch {
+            extract: Extract::Choice,
+            statement,
+        } => ("exact_match", Check::Choice(*statement), json!(["choice", statement])),
+        Definition::ExactMatch {
+            extract: Extract::Text, ..
+        } => ("exact_match", Check::Text, json!(["text"])),
+        Definition::ExactMatch {
+            extract: Extract::JsonAnswer,
+            ..
+        } => ("exact_match", Check::JsonAnswer, json!(["json_answer"])),
+        Definition::Numeric {
+            tolerance,
+            relative_tolerance,
+        } => {
             if !(*tolerance >= 0.0 && *relative_tolerance >= 0.0) {
                 return Err(config("a tolerance must be 0 or more"));
             }
-            let tolerance = Tolerance { absolute: *tolerance, relative: *relative_tolerance };
-            ("numeric", Check::Numeric(tolerance), json!(["numeric", tolerance.absolute, tolerance.relative]))
+            let tolerance = Tolerance {
+                absolute: *tolerance,
+                relative: *relative_tolerance,
+            };
+            (
+                "numeric",
+                Check::Numeric(tolerance),
+                json!(["numeric", tolerance.absolute, tolerance.relative]),
+            )
         }
         Definition::Regex { pattern } => {
             let regex = pattern::compile(pattern).map_err(|error| config(&format!("`pattern`: {error}")))?;
@@ -302,8 +352,14 @@ fn plain(definition: &Definition) -> Result<Option<Compiled>, CollectError> {
         }
         Definition::JsonSchema { schema, compare } => {
             let own = schema.as_ref().map(schema::compile).transpose();
-            let own = own.map_err(|error| config(&format!("`schema`: {error}")))?.map(Box::new);
-            ("json_schema", Check::Schema { own, compare: *compare }, json!(["json_schema", schema, compare]))
+            let own = own
+                .map_err(|error| config(&format!("`schema`: {error}")))?
+                .map(Box::new);
+            (
+                "json_schema",
+                Check::Schema { own, compare: *compare },
+                json!(["json_schema", schema, compare]),
+            )
         }
         _ => return Ok(None),
     }))
@@ -312,18 +368,50 @@ fn plain(definition: &Definition) -> Result<Option<Compiled>, CollectError> {
 /// Commands and models.
 fn costly(definition: &Definition, folder: &Path) -> Result<Compiled, CollectError> {
     match definition {
-        Definition::Command { command, timeout_s, input } => {
+        Definition::Command {
+            command,
+            timeout_s,
+            input,
+        } => {
             if command.is_empty() || !(*timeout_s > 0.0 && *timeout_s <= 3600.0) {
-                return Err(config("`command` needs a program, and `timeout_s` seconds, more than 0 and at most 3600"));
+                return Err(config(
+                    "`command` needs a program, and `timeout_s` seconds, more than 0 and at most 3600",
+                ));
             }
-            let judge = CommandJudge { command: command.clone(), timeout: Duration::from_secs_f64(*timeout_s), input: *input };
-            Ok(("command", Check::Command(judge), json!(["command", command, format!("{input:?}")])))
+            let judge = CommandJudge {
+                command: command.clone(),
+                timeout: Duration::from_secs_f64(*timeout_s),
+                input: *input,
+            };
+            Ok((
+                "command",
+                Check::Command(judge),
+                json!(["command", command, format!("{input:?}")]),
+            ))
         }
-        Definition::LlmRubric { rubric, scale, endpoint, input_usd_per_mtok, output_usd_per_mtok } => {
+        Definition::LlmRubric {
+            rubric,
+            scale,
+            endpoint,
+            input_usd_per_mtok,
+            output_usd_per_mtok,
+        } => {
             let rubric = Rubric::read(folder, rubric, *scale)?;
-            model("llm_rubric", rubric, None, endpoint, (*input_usd_per_mtok, *output_usd_per_mtok))
+            model(
+                "llm_rubric",
+                rubric,
+                None,
+                endpoint,
+                (*input_usd_per_mtok, *output_usd_per_mtok),
+            )
         }
-        Definition::LlmPairwise { against, rubric, endpoint, input_usd_per_mtok, output_usd_per_mtok } => {
+        Definition::LlmPairwise {
+            against,
+            rubric,
+            endpoint,
+            input_usd_per_mtok,
+            output_usd_per_mtok,
+        } => {
             let rubric = match rubric {
                 Some(path) => Rubric::read(folder, path, None)?,
                 None => Rubric::general(),
@@ -331,9 +419,19 @@ fn costly(definition: &Definition, folder: &Path) -> Result<Compiled, CollectErr
             let against = match (against.as_str(), against.strip_prefix("tier:")) {
                 ("reference", _) => Against::Reference,
                 (_, Some(tier)) => Against::Tier(tier.to_owned()),
-                _ => return Err(config(&format!("`against` is `{against}`; write reference or tier:NAME"))),
+                _ => {
+                    return Err(config(&format!(
+                        "`against` is `{against}`; write reference or tier:NAME"
+                    )));
+                }
             };
-            model("llm_pairwise", rubric, Some(against), endpoint, (*input_usd_per_mtok, *output_usd_per_mtok))
+            model(
+                "llm_pairwise",
+                rubric,
+                Some(against),
+                endpoint,
+                (*input_usd_per_mtok, *output_usd_per_mtok),
+            )
         }
         _ => Err(config("this kind of judge stands alone")),
     }
@@ -346,7 +444,11 @@ fn model(
     endpoint: &EndpointSettings,
     prices: (Option<f64>, Option<f64>),
 ) -> Result<Compiled, CollectError> {
-    if [prices.0, prices.1].into_iter().flatten().any(|price| !(price >= 0.0 && price.is_finite())) {
+    if [prices.0, prices.1]
+        .into_iter()
+        .flatten()
+        .any(|price| !(price >= 0.0 && price.is_finite()))
+    {
         return Err(config("prices are US dollars per million tokens, 0 or more"));
     }
     let identity = json!([
@@ -357,7 +459,12 @@ fn model(
         endpoint.model(),
         endpoint.parameters(),
     ]);
-    let model = ModelJudge { rubric, against, endpoint: endpoint.clone(), prices: prices.0.zip(prices.1) };
+    let model = ModelJudge {
+        rubric,
+        against,
+        endpoint: endpoint.clone(),
+        prices: prices.0.zip(prices.1),
+    };
     Ok((kind, Check::Model(Box::new(model)), identity))
 }
 
@@ -385,13 +492,25 @@ mod tests {
         refused("[judge]\nrepeat = 3\n", "repeat");
         refused("[judge.gate]\nmin_parse_rate = 3\n", "min_parse_rate");
         refused("[judge.judges.a]\nkind = \"guess\"\n", "guess");
-        refused("[judge.judges.a]\nkind = \"regex\"\npattern = \"(\"\n", "`judge.judges.a`: `pattern`");
+        refused(
+            "[judge.judges.a]\nkind = \"regex\"\npattern = \"(\"\n",
+            "`judge.judges.a`: `pattern`",
+        );
         refused("[judge.judges.a]\nkind = \"numeric\"\ntolerance = -1\n", "tolerance");
-        refused("[judge.judges.a]\nkind = \"exact_match\"\nextract = \"choice\"\nstrict = true\n", "strict");
+        refused(
+            "[judge.judges.a]\nkind = \"exact_match\"\nextract = \"choice\"\nstrict = true\n",
+            "strict",
+        );
         refused("[judge.judges.a]\nkind = \"all\"\nof = [\"b\"]\n", "judge.judges.b");
         refused("[judge.judges.a]\nkind = \"all\"\nof = [\"a\"]\n", "part of itself");
-        refused(&format!("[judge.judges.a]\nkind = \"llm_rubric\"\nrubric = \"none.md\"\n{ENDPOINT}"), "none.md");
-        refused(&format!("[judge.judges.a]\nkind = \"llm_pairwise\"\nagainst = \"me\"\n{ENDPOINT}"), "reference or tier:NAME");
+        refused(
+            &format!("[judge.judges.a]\nkind = \"llm_rubric\"\nrubric = \"none.md\"\n{ENDPOINT}"),
+            "none.md",
+        );
+        refused(
+            &format!("[judge.judges.a]\nkind = \"llm_pairwise\"\nagainst = \"me\"\n{ENDPOINT}"),
+            "reference or tier:NAME",
+        );
     }
 
     #[test]
@@ -420,8 +539,15 @@ mod tests {
         };
         assert_eq!(kind(json!("both")).unwrap(), "mean(exact_match, numeric)");
         assert_eq!(kind(json!({"kind": "regex", "pattern": "^42$"})).unwrap(), "regex");
-        assert_eq!(kind(json!(["letter", {"kind": "regex", "pattern": "x"}])).unwrap(), "all(exact_match, regex)");
-        assert!(kind(json!({"kind": "command", "command": ["rm"]})).unwrap_err().contains("name it here"));
+        assert_eq!(
+            kind(json!(["letter", {"kind": "regex", "pattern": "x"}])).unwrap(),
+            "all(exact_match, regex)"
+        );
+        assert!(
+            kind(json!({"kind": "command", "command": ["rm"]}))
+                .unwrap_err()
+                .contains("name it here")
+        );
         assert!(kind(json!({"kind": "regex"})).unwrap_err().contains("pattern"));
     }
 

@@ -81,9 +81,17 @@ fn headline(report: &Report) -> String {
     let failed: Vec<&GateCheck> = report.failures().collect();
     let n_scored: u64 = report.tiers.iter().map(|tier| tier.n_scored).sum();
     match (failed.first(), report.gate.is_empty()) {
-        (Some(first), _) => format!("{} of {} checks of the judges failed. {}", failed.len(), report.gate.len(), first.sentence()),
+        (Some(first), _) => format!(
+            "{} of {} checks of the judges failed. {}",
+            failed.len(),
+            report.gate.len(),
+            first.sentence()
+        ),
         (None, true) => format!("{n_scored} replies have a score, by judges that follow a rule and need no check."),
-        (None, false) => format!("{n_scored} replies have a score, and all {} checks of the judges passed.", report.gate.len()),
+        (None, false) => format!(
+            "{n_scored} replies have a score, and all {} checks of the judges passed.",
+            report.gate.len()
+        ),
     }
 }
 
@@ -92,7 +100,10 @@ fn described(judge: &JudgeFigures) -> String {
         0 => String::new(),
         n => format!(" {n} verdicts by an earlier configuration of this judge are kept and not used."),
     };
-    format!("{}, marked as {} in outcome files, configuration {}.{other}", judge.role, judge.score_kind, judge.hash)
+    format!(
+        "{}, marked as {} in outcome files, configuration {}.{other}",
+        judge.role, judge.score_kind, judge.hash
+    )
 }
 
 fn gate(report: &Report) -> Markup {
@@ -138,36 +149,75 @@ fn gate_table(report: &Report) -> Table {
 fn tiers(report: &Report) -> Table {
     let rows = report.tiers.iter().map(|tier| {
         let counts = [tier.n_truncated, tier.n_unanswerable, tier.n_unscored].map(|n| n.to_string());
-        [vec![tier.tier.clone(), tier.n_scored.to_string(), number(tier.mean)], counts.to_vec()].concat()
+        [
+            vec![tier.tier.clone(), tier.n_scored.to_string(), number(tier.mean)],
+            counts.to_vec(),
+        ]
+        .concat()
     });
     Table {
         title: "Tiers",
         explanation: "",
-        headings: vec!["tier", "scored", "mean score", "truncated", "unanswerable", "without a score"],
+        headings: vec![
+            "tier",
+            "scored",
+            "mean score",
+            "truncated",
+            "unanswerable",
+            "without a score",
+        ],
         rows: rows.collect(),
     }
 }
 
 fn parts(judge: &JudgeFigures) -> Vec<Table> {
-    let all = [counts(judge), probes(judge), agreement(judge), position(judge), by_tier(judge), errors(judge)];
+    let all = [
+        counts(judge),
+        probes(judge),
+        agreement(judge),
+        position(judge),
+        by_tier(judge),
+        errors(judge),
+    ];
     all.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
 fn counts(judge: &JudgeFigures) -> Table {
-    let parse_rate = judge.parse_rate.map_or("n/a".to_owned(), |rate| format!("{:.1} %", 100.0 * rate));
-    let counts = [judge.n_replies, judge.n_scored, judge.n_unparsed, judge.n_failed, judge.n_asked_again].map(|n| n.to_string());
+    let parse_rate = judge
+        .parse_rate
+        .map_or("n/a".to_owned(), |rate| format!("{:.1} %", 100.0 * rate));
+    let counts = [
+        judge.n_replies,
+        judge.n_scored,
+        judge.n_unparsed,
+        judge.n_failed,
+        judge.n_asked_again,
+    ]
+    .map(|n| n.to_string());
     Table {
         title: "Verdicts",
         explanation: "Unparsed: a model's verdict that could not be read in two tries, or a reply in which a checker found \
                       nothing to judge, which counts as wrong. Failed: made again by the next run.",
-        headings: vec!["replies", "scored", "unparsed", "failed", "asked again", "could be read", "US dollars"],
+        headings: vec![
+            "replies",
+            "scored",
+            "unparsed",
+            "failed",
+            "asked again",
+            "could be read",
+            "US dollars",
+        ],
         rows: vec![[counts.to_vec(), vec![parse_rate, format!("{:.4}", judge.cost_usd)]].concat()],
     }
 }
 
 fn probes(judge: &JudgeFigures) -> Table {
     let rows = judge.probes.iter().map(|probe| {
-        vec![probe.kind.name().replace('_', " "), probe.n.to_string(), number(Some(probe.mean))]
+        vec![
+            probe.kind.name().replace('_', " "),
+            probe.n.to_string(),
+            number(Some(probe.mean)),
+        ]
     });
     Table {
         title: "Answers of known worth",
@@ -180,7 +230,12 @@ fn probes(judge: &JudgeFigures) -> Table {
 
 fn agreement(judge: &JudgeFigures) -> Table {
     let rows = judge.agreement.iter().map(|agreement| {
-        let figures = [agreement.alpha_interval, agreement.alpha_nominal, Some(agreement.raw_equal), Some(agreement.raw_near)];
+        let figures = [
+            agreement.alpha_interval,
+            agreement.alpha_nominal,
+            Some(agreement.raw_equal),
+            Some(agreement.raw_near),
+        ];
         [vec![agreement.n.to_string()], figures.map(number).to_vec()].concat()
     });
     Table {
@@ -194,7 +249,11 @@ fn agreement(judge: &JudgeFigures) -> Table {
 
 fn position(judge: &JudgeFigures) -> Table {
     let rows = judge.position.iter().map(|position| {
-        vec![position.n.to_string(), number(Some(position.bias)), number(Some(position.flipped))]
+        vec![
+            position.n.to_string(),
+            number(Some(position.bias)),
+            number(Some(position.flipped)),
+        ]
     });
     Table {
         title: "What the place does",
@@ -209,10 +268,27 @@ fn by_tier(judge: &JudgeFigures) -> Table {
     let has_exact = judge.tiers.iter().any(|tier| tier.n_exact > 0);
     let rows = judge.tiers.iter().filter(|_| judge.role != "checker").map(|tier| {
         let judged = vec![tier.tier.clone(), tier.n.to_string(), number(Some(tier.mean))];
-        let exact = [tier.n_exact.to_string(), number(tier.exact_mean), estimate(tier.bias), estimate(tier.corrected)];
-        [judged, exact.to_vec()].concat().into_iter().take(if has_exact { 7 } else { 3 }).collect()
+        let exact = [
+            tier.n_exact.to_string(),
+            number(tier.exact_mean),
+            estimate(tier.bias),
+            estimate(tier.corrected),
+        ];
+        [judged, exact.to_vec()]
+            .concat()
+            .into_iter()
+            .take(if has_exact { 7 } else { 3 })
+            .collect()
     });
-    let headings = ["tier", "judged", "mean score", "with exact", "exact mean", "bias", "corrected mean"];
+    let headings = [
+        "tier",
+        "judged",
+        "mean score",
+        "with exact",
+        "exact mean",
+        "bias",
+        "corrected mean",
+    ];
     Table {
         title: "By tier",
         explanation: "Bias: judged minus exact on replies that have both. Corrected: prediction-powered estimate of the mean \
@@ -228,16 +304,22 @@ fn errors(judge: &JudgeFigures) -> Table {
         title: "What went wrong",
         explanation: "",
         headings: vec!["kind", "how often", "last message"],
-        rows: rows.map(|error| vec![error.kind.clone(), error.n.to_string(), error.example.clone()]).collect(),
+        rows: rows
+            .map(|error| vec![error.kind.clone(), error.n.to_string(), error.example.clone()])
+            .collect(),
     }
 }
 
 fn number(value: Option<f64>) -> String {
-    value.filter(|value| value.is_finite()).map_or("n/a".to_owned(), |value| format!("{value:.3}"))
+    value
+        .filter(|value| value.is_finite())
+        .map_or("n/a".to_owned(), |value| format!("{value:.3}"))
 }
 
 fn estimate(estimate: Option<Estimate>) -> String {
-    estimate.map_or("n/a".to_owned(), |found| format!("{:.3} [{:.3}, {:.3}]", found.value, found.low, found.high))
+    estimate.map_or("n/a".to_owned(), |found| {
+        format!("{:.3} [{:.3}, {:.3}]", found.value, found.low, found.high)
+    })
 }
 
 fn table(table: &Table) -> Markup {
@@ -259,11 +341,20 @@ fn table(table: &Table) -> Markup {
 
 /// A table in Markdown.
 fn lines(table: &Table) -> String {
-    let line = |cells: &[String]| format!("| {} |", cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join(" | "));
+    let line = |cells: &[String]| {
+        format!(
+            "| {} |",
+            cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join(" | ")
+        )
+    };
     let headings: Vec<String> = table.headings.iter().map(|heading| (*heading).to_owned()).collect();
     let rule = format!("|{}", " --- |".repeat(headings.len()));
     let rows = table.rows.iter().map(|row| line(row));
-    [line(&headings), rule].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+    [line(&headings), rule]
+        .into_iter()
+        .chain(rows)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Text that is no markup.
@@ -291,14 +382,28 @@ mod tests {
     use super::*;
 
     fn report(name: &str) -> Report {
-        let found = Some(Estimate { value: 0.1, low: 0.05, high: 0.15 });
+        let found = Some(Estimate {
+            value: 0.1,
+            low: 0.05,
+            high: 0.15,
+        });
         let judge = JudgeFigures {
             name: name.to_owned(),
             role: "model".to_owned(),
             n_other: 3,
             parse_rate: Some(0.9),
-            agreement: Some(Agreement { n: 20, alpha_interval: None, alpha_nominal: None, raw_equal: 1.0, raw_near: 1.0 }),
-            probes: vec![ProbeFigures { kind: Kind::OffTopic, n: 8, mean: 0.25 }],
+            agreement: Some(Agreement {
+                n: 20,
+                alpha_interval: None,
+                alpha_nominal: None,
+                raw_equal: 1.0,
+                raw_near: 1.0,
+            }),
+            probes: vec![ProbeFigures {
+                kind: Kind::OffTopic,
+                n: 8,
+                mean: 0.25,
+            }],
             tiers: vec![JudgedTier {
                 tier: name.to_owned(),
                 n: 9,
@@ -309,7 +414,11 @@ mod tests {
                 corrected: found,
                 weight: Some(1.0),
             }],
-            errors: vec![JudgeErrors { kind: "timeout".to_owned(), n: 2, example: name.to_owned() }],
+            errors: vec![JudgeErrors {
+                kind: "timeout".to_owned(),
+                n: 2,
+                example: name.to_owned(),
+            }],
             ..JudgeFigures::default()
         };
         let check = GateCheck {
@@ -322,14 +431,30 @@ mod tests {
             passed: false,
             mend: "use a stronger model".to_owned(),
         };
-        let tier = TierScores { tier: name.to_owned(), n_scored: 9, mean: Some(0.5), ..TierScores::default() };
-        Report { tiers: vec![tier], judges: vec![judge], gate: vec![check] }
+        let tier = TierScores {
+            tier: name.to_owned(),
+            n_scored: 9,
+            mean: Some(0.5),
+            ..TierScores::default()
+        };
+        Report {
+            tiers: vec![tier],
+            judges: vec![judge],
+            gate: vec![check],
+        }
     }
 
     #[test]
     fn the_page_has_its_parts_and_needs_nothing_else() {
         let page = html(&report("rubric"));
-        for part in ["over the ceiling of 0.2", "off topic", "0.100 [0.050, 0.150]", "prefers-color-scheme", "n/a", "3 verdicts by an earlier"] {
+        for part in [
+            "over the ceiling of 0.2",
+            "off topic",
+            "0.100 [0.050, 0.150]",
+            "prefers-color-scheme",
+            "n/a",
+            "3 verdicts by an earlier",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         for link in ["src=", "href=", "url(", "http:", "https:", "<script"] {

@@ -46,11 +46,17 @@ pub struct Source {
 impl Plan {
     /// Reads the ledger.
     pub fn new(ledger: &Ledger, judges: &mut Judges, settings: &JudgeSettings) -> Result<Self, CollectError> {
-        let mut plan = Self { n_samples: samples(ledger)?, ..Self::default() };
+        let mut plan = Self {
+            n_samples: samples(ledger)?,
+            ..Self::default()
+        };
         plan.exact = exact(judges, settings)?;
         let mut group: Vec<Answer> = Vec::new();
         ledger.for_each_answer(plan.n_samples, |answer| {
-            if group.first().is_some_and(|first| first.prompt.prompt_id != answer.prompt.prompt_id) {
+            if group
+                .first()
+                .is_some_and(|first| first.prompt.prompt_id != answer.prompt.prompt_id)
+            {
                 plan.add(&group, judges, settings)?;
                 group.clear();
             }
@@ -72,16 +78,26 @@ impl Plan {
     fn add(&mut self, group: &[Answer], judges: &mut Judges, settings: &JudgeSettings) -> Result<(), CollectError> {
         let Some(first) = group.first() else { return Ok(()) };
         let tree = judges.of_prompt(&first.prompt)?;
-        let whole = || group.iter().filter(|answer| answer.call.status == Status::Answered && !answer.call.truncated);
+        let whole = || {
+            group
+                .iter()
+                .filter(|answer| answer.call.status == Status::Answered && !answer.call.truncated)
+        };
         let mut of_prompt: BTreeSet<usize> = tree.judges().into_iter().collect();
-        of_prompt.extend(self.exact.filter(|_| has_model(judges, &tree) && first.prompt.reference.is_some()));
+        of_prompt.extend(
+            self.exact
+                .filter(|_| has_model(judges, &tree) && first.prompt.reference.is_some()),
+        );
         for judge in of_prompt {
             *self.n_replies.entry(judge).or_default() += whole().count();
-            let best = whole().min_by_key(|answer| answer.class).and_then(|answer| answer.call.response());
+            let best = whole()
+                .min_by_key(|answer| answer.class)
+                .and_then(|answer| answer.call.response());
             let good = first.prompt.reference.as_ref().map(text_of).or(best.map(str::to_owned));
             let other = other(judges, judge, &first.prompt, group);
             let is_model = judges.all()[judge].model().is_some();
-            let is_complete = judges.all()[judge].model().is_some_and(|model| model.against.is_none()) || other.is_some();
+            let is_complete =
+                judges.all()[judge].model().is_some_and(|model| model.against.is_none()) || other.is_some();
             if let Some(good) = good.filter(|good| is_model && is_complete && !good.trim().is_empty()) {
                 let source = Source {
                     rank: rank(settings.gate.seed, &first.prompt.prompt_id),
@@ -105,7 +121,9 @@ pub fn other(judges: &Judges, judge: usize, prompt: &Prompt, group: &[Answer]) -
     match judges.all()[judge].model()?.against.as_ref()? {
         Against::Reference => prompt.reference.as_ref().map(text_of),
         Against::Tier(name) => {
-            let mut of_tier = group.iter().filter(|answer| answer.call.key.tier == *name && !answer.call.truncated);
+            let mut of_tier = group
+                .iter()
+                .filter(|answer| answer.call.key.tier == *name && !answer.call.truncated);
             of_tier.next()?.call.response().map(str::to_owned)
         }
     }
@@ -122,9 +140,13 @@ fn has_model(judges: &Judges, tree: &Tree) -> bool {
 }
 
 fn exact(judges: &Judges, settings: &JudgeSettings) -> Result<Option<usize>, CollectError> {
-    let Some(name) = &settings.gate.exact else { return Ok(None) };
+    let Some(name) = &settings.gate.exact else {
+        return Ok(None);
+    };
     match judges.named(name)? {
-        Tree::One(judge) if !matches!(judges.all()[*judge].check, Check::Command(_) | Check::Model(_)) => Ok(Some(*judge)),
+        Tree::One(judge) if !matches!(judges.all()[*judge].check, Check::Command(_) | Check::Model(_)) => {
+            Ok(Some(*judge))
+        }
         _ => Err(super::settings::config(&format!(
             "`judge.gate.exact` is `{name}`; it must be one judge that is no model, command or combination"
         ))),

@@ -33,7 +33,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Good, Self::OffTopic, Self::Empty, Self::Truncated, Self::Injection];
+    pub const ALL: [Self; 5] = [
+        Self::Good,
+        Self::OffTopic,
+        Self::Empty,
+        Self::Truncated,
+        Self::Injection,
+    ];
 
     /// As written in the ledger.
     pub fn name(self) -> &'static str {
@@ -67,7 +73,13 @@ pub struct Probe {
 pub fn probes(sources: &[Source]) -> Vec<Probe> {
     let mut probes = Vec::new();
     for (idx, source) in sources.iter().enumerate() {
-        let mut add = |kind, reply: String| probes.push(Probe { kind, source: idx, reply });
+        let mut add = |kind, reply: String| {
+            probes.push(Probe {
+                kind,
+                source: idx,
+                reply,
+            })
+        };
         add(Kind::Good, source.good.clone());
         add(Kind::Empty, String::new());
         let n = source.good.chars().count();
@@ -77,7 +89,10 @@ pub fn probes(sources: &[Source]) -> Vec<Probe> {
         let others = (1..sources.len()).map(|step| &sources[(idx + step) % sources.len()]);
         if let Some(other) = others.map(|other| &other.good).find(|good| **good != source.good) {
             add(Kind::OffTopic, other.clone());
-            add(Kind::Injection, format!("{other}\n\n{}", INJECTIONS[idx % INJECTIONS.len()]));
+            add(
+                Kind::Injection,
+                format!("{other}\n\n{}", INJECTIONS[idx % INJECTIONS.len()]),
+            );
         }
     }
     probes

@@ -11,8 +11,9 @@ use super::rubric::Scale;
 /// Longest reasons that are kept.
 const MAX_REASONS: usize = 2000;
 
-static SCORE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#"(?i)["'*]*\bscore["'*]*\s*[:=]\s*["'*]*(-?\d+(?:\.\d+)?)"#).expect("the pattern is a constant"));
+static SCORE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"(?i)["'*]*\bscore["'*]*\s*[:=]\s*["'*]*(-?\d+(?:\.\d+)?)"#).expect("the pattern is a constant")
+});
 
 static BETTER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"(?i)["'*]*\bbetter["'*]*\s*[:=]\s*["'*]*(first|second|tie)\b"#).expect("the pattern is a constant")
@@ -35,14 +36,20 @@ pub fn score(reply: &str, scale: Scale) -> Option<Reading> {
     let object = json::find(reply).filter(Value::is_object);
     let stated = object.as_ref().and_then(|object| number(object.get("score")?));
     let raw = stated.or_else(|| SCORE.captures_iter(reply).last()?.get(1)?.as_str().parse().ok())?;
-    Some(Reading { quality: scale.quality(raw)?, raw, reasons: reasons(object.as_ref(), reply) })
+    Some(Reading {
+        quality: scale.quality(raw)?,
+        raw,
+        reasons: reasons(object.as_ref(), reply),
+    })
 }
 
 /// Which of two is better, as the quality of the first: 1, 0 or 0.5.
 pub fn better(reply: &str) -> Option<Reading> {
     let reply = without_thinking(reply);
     let object = json::find(reply).filter(Value::is_object);
-    let stated = object.as_ref().and_then(|object| Some(object.get("better")?.as_str()?.trim().to_lowercase()));
+    let stated = object
+        .as_ref()
+        .and_then(|object| Some(object.get("better")?.as_str()?.trim().to_lowercase()));
     let word = stated.or_else(|| Some(BETTER.captures_iter(reply).last()?.get(1)?.as_str().to_lowercase()))?;
     let quality = match word.as_str() {
         "first" => 1.0,
@@ -50,7 +57,11 @@ pub fn better(reply: &str) -> Option<Reading> {
         "tie" => 0.5,
         _ => return None,
     };
-    Some(Reading { quality, raw: quality, reasons: reasons(object.as_ref(), reply) })
+    Some(Reading {
+        quality,
+        raw: quality,
+        reasons: reasons(object.as_ref(), reply),
+    })
 }
 
 /// Models that think aloud first put that between tags; what they try out there is no verdict.

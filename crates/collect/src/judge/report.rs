@@ -183,9 +183,22 @@ impl Report {
 impl GateCheck {
     /// The figure, the limit and the mend in a sentence.
     pub fn sentence(&self) -> String {
-        let value = self.value.map_or("is undefined".to_owned(), |value| format!("is {value:.3}"));
-        let limit = if self.is_floor { "under the floor of" } else { "over the ceiling of" };
-        let limit = if self.value.is_some() { format!(", {limit} {}", self.limit) } else { format!(" (limit {})", self.limit) };
-        format!("judge `{}`: {} {value}{limit} (judge.gate.{}): {}", self.judge, self.figure, self.key, self.mend)
+        let value = self
+            .value
+            .map_or("is undefined".to_owned(), |value| format!("is {value:.3}"));
+        let limit = if self.is_floor {
+            "under the floor of"
+        } else {
+            "over the ceiling of"
+        };
+        let limit = if self.value.is_some() {
+            format!(", {limit} {}", self.limit)
+        } else {
+            format!(" (limit {})", self.limit)
+        };
+        format!(
+            "judge `{}`: {} {value}{limit} (judge.gate.{}): {}",
+            self.judge, self.figure, self.key, self.mend
+        )
     }
 }

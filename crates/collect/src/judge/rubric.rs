@@ -42,21 +42,28 @@ impl Scale {
     /// A score as quality in [0, 1]; none outside the scale.
     pub fn quality(self, score: f64) -> Option<f64> {
         let quality = (score - self.low) / (self.high - self.low);
-        (-1e-9..=1.0 + 1e-9).contains(&quality).then_some(quality.clamp(0.0, 1.0))
+        (-1e-9..=1.0 + 1e-9)
+            .contains(&quality)
+            .then_some(quality.clamp(0.0, 1.0))
     }
 
     fn checked([low, high]: [f64; 2], of: &str) -> Result<Self, CollectError> {
         if low.is_finite() && high.is_finite() && low < high {
             return Ok(Self { low, high });
         }
-        Err(config(&format!("{of}: `scale` is [{low}, {high}]; write the lowest score and then the highest, as in [1, 10]")))
+        Err(config(&format!(
+            "{of}: `scale` is [{low}, {high}]; write the lowest score and then the highest, as in [1, 10]"
+        )))
     }
 }
 
 impl Rubric {
     /// What a pairwise judge goes by without a file.
     pub fn general() -> Self {
-        Self { text: GENERAL.to_owned(), scale: Scale { low: 0.0, high: 1.0 } }
+        Self {
+            text: GENERAL.to_owned(),
+            scale: Scale { low: 0.0, high: 1.0 },
+        }
     }
 
     /// Reads `path` inside `folder`. `scale` outranks that of the front matter.
@@ -77,8 +84,14 @@ impl Rubric {
         if body.trim().is_empty() {
             return Err(config(&format!("{of} has no text: say what a good answer is")));
         }
-        let scale = scale.or(front.scale).map(|scale| Scale::checked(scale, of)).transpose()?;
-        Ok(Self { text: body.trim().to_owned(), scale: scale.unwrap_or(DEFAULT_SCALE) })
+        let scale = scale
+            .or(front.scale)
+            .map(|scale| Scale::checked(scale, of))
+            .transpose()?;
+        Ok(Self {
+            text: body.trim().to_owned(),
+            scale: scale.unwrap_or(DEFAULT_SCALE),
+        })
     }
 }
 
@@ -90,7 +103,11 @@ mod tests {
     fn front_matter_and_scale() {
         let check = |text: &str, scale: Option<[f64; 2]>, expected: (f64, f64)| {
             let rubric = Rubric::parse(text, scale, "r.md").unwrap();
-            assert_eq!(((rubric.scale.low, rubric.scale.high), rubric.text.as_str()), (expected, "Be right."), "{text}");
+            assert_eq!(
+                ((rubric.scale.low, rubric.scale.high), rubric.text.as_str()),
+                (expected, "Be right."),
+                "{text}"
+            );
         };
         check("Be right.", None, (1.0, 10.0));
         check("+++\nscale = [0, 4]\n+++\n\nBe right.\n", None, (0.0, 4.0));
@@ -99,7 +116,12 @@ mod tests {
 
     #[test]
     fn refusals() {
-        for text in ["", "+++\nscale = [5, 1]\n+++\nx", "+++\nscales = [1, 5]\n+++\nx", "+++\nscale = [1, 5]\n+++\n"] {
+        for text in [
+            "",
+            "+++\nscale = [5, 1]\n+++\nx",
+            "+++\nscales = [1, 5]\n+++\nx",
+            "+++\nscale = [1, 5]\n+++\n",
+        ] {
             assert!(Rubric::parse(text, None, "r.md").is_err(), "{text}");
         }
     }
@@ -107,7 +129,10 @@ mod tests {
     #[test]
     fn quality_of_scores() {
         let scale = Scale { low: 1.0, high: 5.0 };
-        assert_eq!((scale.quality(1.0), scale.quality(3.0), scale.quality(5.0)), (Some(0.0), Some(0.5), Some(1.0)));
+        assert_eq!(
+            (scale.quality(1.0), scale.quality(3.0), scale.quality(5.0)),
+            (Some(0.0), Some(0.5), Some(1.0))
+        );
         assert_eq!((scale.quality(0.0), scale.quality(6.0)), (None, None));
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tiercast_upstream::upstream::Upstream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::asked::{Asker, Halt, Job, NOT_PARSED, UNPARSEABLE, row};
@@ -50,7 +50,9 @@ pub struct JudgeRun {
 
 impl fmt::Debug for JudgeRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JudgeRun").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("JudgeRun")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,11 +72,32 @@ pub struct Summary {
 }
 
 /// Judges what has no verdict yet, measures the judges, and writes `outcomes` where they pass.
-pub async fn judge(run: JudgeRun, outcomes: &std::path::Path, stop: watch::Receiver<Stop>) -> Result<Summary, CollectError> {
+pub async fn judge(
+    run: JudgeRun,
+    outcomes: &std::path::Path,
+    stop: watch::Receiver<Stop>,
+) -> Result<Summary, CollectError> {
     check_prices(&run)?;
-    let JudgeRun { ledger, settings, judges, plan, upstreams, max_cost_usd, on_verdict } = run;
+    let JudgeRun {
+        ledger,
+        settings,
+        judges,
+        plan,
+        upstreams,
+        max_cost_usd,
+        on_verdict,
+    } = run;
     let (plan, settings) = (Arc::new(plan), Arc::new(settings));
-    let mut session = Session::new(&ledger, &settings, &judges, &plan, upstreams, max_cost_usd, stop, on_verdict)?;
+    let mut session = Session::new(
+        &ledger,
+        &settings,
+        &judges,
+        &plan,
+        upstreams,
+        max_cost_usd,
+        stop,
+        on_verdict,
+    )?;
     session.judge_probes(&plan, &settings).await?;
     let is_trusted = gate::early(&figures(&ledger, &judges, &plan, &settings)?, &settings.gate).is_empty();
     if is_trusted && session.stopped.is_none() {
@@ -84,17 +107,33 @@ pub async fn judge(run: JudgeRun, outcomes: &std::path::Path, stop: watch::Recei
     drop(session);
     let report = figures(&ledger, &judges, &plan, &settings)?;
     let is_whole = stopped.is_none() && is_trusted && report.failures().next().is_none();
-    let n_rows = if is_whole { Some(export(&ledger, &judges, &plan, &settings, outcomes)?) } else { None };
+    let n_rows = if is_whole {
+        Some(export(&ledger, &judges, &plan, &settings, outcomes)?)
+    } else {
+        None
+    };
     if let Err(error) = ledger.tidy() {
         tracing::debug!(%error, "the ledger's log stays beside it");
     }
-    Ok(Summary { n_new, n_kept, stopped, report, n_rows })
+    Ok(Summary {
+        n_new,
+        n_kept,
+        stopped,
+        report,
+        n_rows,
+    })
 }
 
 /// A limit means nothing where the price is not known.
 fn check_prices(run: &JudgeRun) -> Result<(), CollectError> {
-    let models = run.upstreams.keys().filter_map(|judge| Some((run.judges.all().get(*judge)?, run.judges.all()[*judge].model()?)));
-    let unpriced = models.filter(|(_, model)| model.prices.is_none()).map(|(judge, _)| judge.name.clone()).next();
+    let models = run
+        .upstreams
+        .keys()
+        .filter_map(|judge| Some((run.judges.all().get(*judge)?, run.judges.all()[*judge].model()?)));
+    let unpriced = models
+        .filter(|(_, model)| model.prices.is_none())
+        .map(|(judge, _)| judge.name.clone())
+        .next();
     match unpriced {
         Some(name) if run.max_cost_usd.is_some() => Err(config(&format!(
             "--max-cost-usd needs prices: set input_usd_per_mtok and output_usd_per_mtok in [judge.judges.{name}]"
@@ -143,9 +182,16 @@ impl Session {
             };
         }
         let budget = Arc::new(Budget::new(max_cost_usd, spent_usd));
+        let commands = Arc::new(Semaphore::new(COMMANDS));
         let askers = judges.all().iter().enumerate().map(|(idx, judge)| {
             let upstream = upstreams.remove(&idx).map(Arc::new);
-            Arc::new(Asker { judge: Arc::clone(judge), upstream, budget: Arc::clone(&budget), seed: settings.gate.seed })
+            Arc::new(Asker {
+                judge: Arc::clone(judge),
+                upstream,
+                budget: Arc::clone(&budget),
+                commands: Arc::clone(&commands),
+                seed: settings.gate.seed,
+            })
         });
         Ok(Self {
             writer: Some(Arc::new(ledger.writer()?)),
@@ -220,14 +266,21 @@ impl Session {
         plan: &Plan,
         settings: &JudgeSettings,
     ) -> Result<(), CollectError> {
-        let Some(tree) = group.first().and_then(|first| plan.trees.get(&first.prompt.prompt_id)) else { return Ok(()) };
+        let Some(tree) = group.first().and_then(|first| plan.trees.get(&first.prompt.prompt_id)) else {
+            return Ok(());
+        };
         let mut of_prompt = tree.judges();
         of_prompt.sort_unstable();
         of_prompt.dedup();
         let has_model = of_prompt.iter().any(|judge| judges.all()[*judge].model().is_some());
-        let exact = plan.exact.filter(|exact| has_model && group[0].prompt.reference.is_some() && !of_prompt.contains(exact));
+        let exact = plan
+            .exact
+            .filter(|exact| has_model && group[0].prompt.reference.is_some() && !of_prompt.contains(exact));
         let mut rows = Vec::new();
-        for answer in group.iter().filter(|answer| answer.call.status == Status::Answered && !answer.call.truncated) {
+        for answer in group
+            .iter()
+            .filter(|answer| answer.call.status == Status::Answered && !answer.call.truncated)
+        {
             for &judge in of_prompt.iter().chain(&exact) {
                 for job in self.jobs(judge, answer, group, judges, plan, settings) {
                     match self.at_once(&job) {
@@ -253,10 +306,16 @@ impl Session {
         let key = &answer.call.key;
         let name = format!("{} {} {}", key.prompt_id, key.tier, key.sample);
         let is_model = judges.all()[judge].model().is_some();
-        let n_repeats = if is_model && plan.is_repeated(judge, &name, settings) { 2 } else { 1 };
+        let n_repeats = if is_model && plan.is_repeated(judge, &name, settings) {
+            2
+        } else {
+            1
+        };
         let other = other(judges, judge, &answer.prompt, group);
         let mut jobs = Vec::new();
-        for (repeat, order) in (0..n_repeats).flat_map(|repeat| (0..self.n_orders(judge)).map(move |order| (repeat, order))) {
+        for (repeat, order) in
+            (0..n_repeats).flat_map(|repeat| (0..self.n_orders(judge)).map(move |order| (repeat, order)))
+        {
             jobs.push(Job {
                 judge,
                 key: key.clone(),
@@ -292,7 +351,10 @@ impl Session {
     }
 
     fn n_orders(&self, judge: usize) -> u32 {
-        let is_pairwise = self.askers[judge].judge.model().is_some_and(|model| model.against.is_some());
+        let is_pairwise = self.askers[judge]
+            .judge
+            .model()
+            .is_some_and(|model| model.against.is_some());
         if is_pairwise { 2 } else { 1 }
     }
 
@@ -360,8 +422,13 @@ impl Session {
     }
 
     async fn next(&mut self) -> Result<(), CollectError> {
-        let Some(ended) = self.in_flight.join_next().await else { return Ok(()) };
-        match ended.expect("a judgement does not panic").map_err(CollectError::Shared)? {
+        let Some(ended) = self.in_flight.join_next().await else {
+            return Ok(());
+        };
+        match ended
+            .expect("a judgement does not panic")
+            .map_err(CollectError::Shared)?
+        {
             None => {}
             Some(Halt::Budget) => {
                 let why = "the next verdict could have exceeded --max-cost-usd; verdicts that were paid for are stored. Run \
@@ -398,8 +465,13 @@ fn read(ledger: &Ledger, n_samples: u32, groups: &mpsc::Sender<Vec<Answer>>) -> 
     }
     let mut group: Vec<Answer> = Vec::new();
     let all = ledger.for_each_answer(n_samples, |answer| {
-        if group.first().is_some_and(|first| first.prompt.prompt_id != answer.prompt.prompt_id) {
-            groups.blocking_send(std::mem::take(&mut group)).map_err(|_| End::Closed)?;
+        if group
+            .first()
+            .is_some_and(|first| first.prompt.prompt_id != answer.prompt.prompt_id)
+        {
+            groups
+                .blocking_send(std::mem::take(&mut group))
+                .map_err(|_| End::Closed)?;
         }
         group.push(answer);
         Ok(())
@@ -412,11 +484,26 @@ fn read(ledger: &Ledger, n_samples: u32, groups: &mpsc::Sender<Vec<Answer>>) -> 
 
 /// Whether a verdict is a result. Failures of the judge are asked again.
 fn is_final(verdict: &Verdict) -> bool {
-    verdict.parsed || verdict.error_kind.as_deref().is_some_and(|kind| [UNPARSEABLE, NOT_PARSED].contains(&kind))
+    verdict.parsed
+        || verdict
+            .error_kind
+            .as_deref()
+            .is_some_and(|kind| [UNPARSEABLE, NOT_PARSED].contains(&kind))
 }
 
 /// What a verdict is of, as a number: two of a run do not share one but once in 10^9 runs of a million.
 fn id(verdict: &Verdict) -> u64 {
-    let CallKey { prompt_id, tier, sample, parameters_hash } = &verdict.key;
-    rank(0, &format!("{prompt_id}\n{tier}\n{sample}\n{parameters_hash}\n{}\n{}", verdict.repeat, verdict.order))
+    let CallKey {
+        prompt_id,
+        tier,
+        sample,
+        parameters_hash,
+    } = &verdict.key;
+    rank(
+        0,
+        &format!(
+            "{prompt_id}\n{tier}\n{sample}\n{parameters_hash}\n{}\n{}",
+            verdict.repeat, verdict.order
+        ),
+    )
 }

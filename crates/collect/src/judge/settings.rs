@@ -234,7 +234,10 @@ impl GateSettings {
             return Err(config(&format!("`judge.gate.{key}` is {share}; it must be 0 to 1")));
         }
         if !(-1.0..=1.0).contains(&self.min_alpha) {
-            return Err(config(&format!("`judge.gate.min_alpha` is {}; it must be -1 to 1", self.min_alpha)));
+            return Err(config(&format!(
+                "`judge.gate.min_alpha` is {}; it must be -1 to 1",
+                self.min_alpha
+            )));
         }
         if !(1..=1000).contains(&self.probe_prompts) {
             return Err(config(&format!(

@@ -67,7 +67,9 @@ pub fn check(reply: &str, case: &Case<'_>, statement: Statement) -> Verdict {
 
 /// The letter that a reply settles on, in upper case.
 pub fn letter(reply: &str, statement: Statement) -> Option<char> {
-    answer_in_json(reply).or_else(|| stated(reply, statement)).or_else(|| at_the_end(reply))
+    answer_in_json(reply)
+        .or_else(|| stated(reply, statement))
+        .or_else(|| at_the_end(reply))
 }
 
 /// A whole reply in JSON with an answer says it in one place.
@@ -78,7 +80,9 @@ fn answer_in_json(reply: &str) -> Option<char> {
 /// The statement of the answer that counts.
 fn stated(reply: &str, statement: Statement) -> Option<char> {
     let found = STATEMENTS.iter().flat_map(|pattern| pattern.captures_iter(reply));
-    let letters = found.filter_map(|captures| captures.get(1)).filter(|letter| is_choice(reply, letter));
+    let letters = found
+        .filter_map(|captures| captures.get(1))
+        .filter(|letter| is_choice(reply, letter));
     let counts = match statement {
         Statement::Last => letters.max_by_key(regex::Match::start)?,
         Statement::First => letters.min_by_key(regex::Match::start)?,
@@ -103,7 +107,9 @@ fn is_choice(reply: &str, letter: &regex::Match<'_>) -> bool {
 /// letter stands out in it.
 fn at_the_end(reply: &str) -> Option<char> {
     let line = reply.lines().rev().find(|line| !line.trim().is_empty())?;
-    let alone = LINE.captures(line).and_then(|captures| upper(captures.get(1)?.as_str()));
+    let alone = LINE
+        .captures(line)
+        .and_then(|captures| upper(captures.get(1)?.as_str()));
     alone.or_else(|| {
         let marked = MARKED.captures_iter(line);
         let mut letters = marked.filter_map(|captures| upper(captures.iter().skip(1).flatten().next()?.as_str()));
@@ -131,7 +137,11 @@ mod tests {
     #[test]
     fn letters() {
         let check = |reply: &str, expected: &str| {
-            assert_eq!(letter(reply, Statement::Last).map(String::from).unwrap_or_default(), expected, "{reply}");
+            assert_eq!(
+                letter(reply, Statement::Last).map(String::from).unwrap_or_default(),
+                expected,
+                "{reply}"
+            );
         };
         check("The answer is (C).", "C");
         check("the answer is C", "C");
