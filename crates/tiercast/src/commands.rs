@@ -173,6 +173,7 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     let dense = encoders::load(&arguments.fit.encoder, arguments.fit.encoder_weights.as_deref())?;
     let encoder = dense.as_ref().map(|dense| &dense.encoder);
     let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits, encoder)?;
+    tell_of_score_kinds(&rows.outcomes);
     let options = TrainOptions {
         encoder_weights: dense.map(|dense| dense.weights),
         ..train_options(arguments, &rows.outcomes)?
@@ -191,6 +192,19 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
         arguments.out.display()
     ));
     Ok(manifest)
+}
+
+/// Several judges in one file: tiers of one prompt are always judged alike, so decisions compare what
+/// compares; means over prompts mix the judges' scales.
+fn tell_of_score_kinds(outcomes: &Outcomes) {
+    if outcomes.score_kinds.len() > 1 {
+        say(&format!(
+            "note: scores of {} kinds ({}) are taken together: the quality of a prompt is on the scale of its own judge, and \
+             means over prompts mix them",
+            outcomes.score_kinds.len(),
+            outcomes.score_kinds.join(", ")
+        ));
+    }
 }
 
 fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Result<TrainOptions> {
@@ -282,6 +296,7 @@ pub(crate) fn evaluate_checkpoint(arguments: &CheckpointEvaluation) -> anyhow::R
         .map(|tier| tier.name.clone())
         .collect();
     let rows = read_rows(&arguments.rows, Some(tiers), None, predictor.dense_encoder())?;
+    tell_of_score_kinds(&rows.outcomes);
     say(&format!("predicting {} prompts", rows.outcomes.prompts.len()));
     let (forecasts, evidence): (Vec<_>, Vec<_>) = predictor
         .assess(&rows.features)
