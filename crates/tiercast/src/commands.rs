@@ -69,7 +69,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
                 arguments.device,
             )?;
         }
-        Command::Pipeline(PipelineCommand::Run { recipe }) => return pipeline::run(&recipe),
+        Command::Pipeline(PipelineCommand::Run { recipe, again, memory }) => {
+            return pipeline::run(&recipe, again, &memory);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
