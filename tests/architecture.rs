@@ -7,25 +7,34 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
     ("encoder", &[]),
     ("records", &["chat", "routing", "statistics"]),
+    ("upstream", &[]),
     ("predictor", &["encoder", "records", "chat", "routing", "statistics"]),
     (
         "trainer",
         &["predictor", "encoder", "records", "chat", "routing", "statistics"],
     ),
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
-    ("server", &["predictor", "records", "chat", "routing", "statistics"]),
+    (
+        "server",
+        &["upstream", "predictor", "records", "chat", "routing", "statistics"],
+    ),
+    ("collect", &["upstream", "records", "chat", "routing", "statistics"]),
+    ("replay", &["records"]),
     (
         "tiercast",
         &[
             "trainer",
             "evaluation",
             "server",
+            "collect",
+            "replay",
+            "upstream",
             "predictor",
             "encoder",
             "records",
@@ -37,9 +46,11 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 ];
 
 /// Outside crates that only these crates of ours may name.
-const RESERVED: [(&str, &[&str]); 6] = [
+const RESERVED: [(&str, &[&str]); 8] = [
     ("burn", &["encoder", "predictor", "trainer"]),
-    ("axum", &["server"]),
+    ("axum", &["server", "replay"]),
+    ("reqwest", &["upstream"]),
+    ("rusqlite", &["collect"]),
     ("arrow", &["records"]),
     ("parquet", &["records"]),
     ("tokenizers", &["predictor"]),

@@ -15,7 +15,7 @@ use crate::run::{Run, command, send};
 /// Nothing here takes a tenth of it; what takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// `tiercast serve` on a free port; killed when dropped.
+/// `tiercast serve` or `replay` on a free port; killed when dropped.
 pub(crate) struct Server {
     child: Child,
     url: String,
@@ -55,7 +55,12 @@ impl Reply {
 impl Server {
     /// Serves `checkpoint` with every log line that there is.
     pub(crate) fn start(checkpoint: &str) -> Self {
-        let mut child = command(&["serve", "--checkpoint", checkpoint, "--listen", "127.0.0.1:0"])
+        Self::run(&["serve", "--checkpoint", checkpoint])
+    }
+
+    /// Starts a command that serves.
+    pub(crate) fn run(arguments: &[&str]) -> Self {
+        let mut child = command(&[arguments, &["--listen", "127.0.0.1:0"]].concat())
             .env("TIERCAST_LOG", "trace")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -80,6 +85,11 @@ impl Server {
             Err(_) => panic!("{:?}", server.end("KILL")),
         };
         server
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {

@@ -40,6 +40,22 @@ pub enum RecordsError {
         /// Where in it, what is wrong and what to do.
         problem: Box<Problem>,
     },
+    /// Prompts that cannot be asked.
+    #[error(
+        "{}: {n_problems} problems{problems}\n{}",
+        file.display(),
+        if *n_prompts == 0 { "No prompt is left to ask" } else { "Mend them, or leave them out with --skip-invalid" }
+    )]
+    InvalidPrompts {
+        /// The file.
+        file: PathBuf,
+        /// The first of them, a line each.
+        problems: String,
+        /// How many there are.
+        n_problems: u64,
+        /// Prompts without a problem.
+        n_prompts: usize,
+    },
     /// No file was named.
     #[error("no outcomes file was named. Name at least one Parquet file of outcomes")]
     NoFiles,
@@ -123,7 +139,10 @@ impl RecordsError {
 pub struct Problem {
     /// Data row, counting from 0 without a header; absent where the whole file is meant.
     pub row: Option<u64>,
-    /// Column, where one is to blame.
+    /// Line of a text file, counting from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// Column, or field of a line, where one is to blame.
     pub column: Option<String>,
     /// What is wrong.
     pub what: String,
@@ -136,10 +155,33 @@ impl fmt::Display for Problem {
         if let Some(row) = self.row {
             write!(out, "data row {row} (counting from 0), ")?;
         }
-        if let Some(column) = &self.column {
-            write!(out, "column `{column}`: ")?;
+        if let Some(line) = self.line {
+            write!(out, "line {line}: ")?;
+        }
+        match &self.column {
+            Some(field) if self.line.is_some() => write!(out, "field `{field}`: ")?,
+            Some(column) => write!(out, "column `{column}`: ")?,
+            None => {}
         }
         write!(out, "{}. {}", self.what, self.mend)
+    }
+}
+
+/// Where in a file something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spot {
+    /// Line of a text file, from 1.
+    Line(u64),
+    /// Data row of a table, from 0.
+    Row(u64),
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(out, "line {line}"),
+            Self::Row(row) => write!(out, "data row {row}"),
+        }
     }
 }
 
@@ -163,7 +205,23 @@ impl Fault {
     pub(crate) fn at(self, row: Option<u64>) -> Problem {
         Problem {
             row,
+            line: None,
             column: Some(self.column.to_owned()),
+            what: self.what,
+            mend: self.mend,
+        }
+    }
+
+    /// The same for a place of either kind; an empty column means the whole line.
+    pub(crate) fn at_spot(self, spot: Spot) -> Problem {
+        let (row, line) = match spot {
+            Spot::Row(row) => (Some(row), None),
+            Spot::Line(line) => (None, Some(line)),
+        };
+        Problem {
+            row,
+            line,
+            column: Some(self.column.to_owned()).filter(|column| !column.is_empty()),
             what: self.what,
             mend: self.mend,
         }
@@ -202,6 +260,11 @@ impl Problems {
     /// The value, or nothing and one problem more.
     pub(crate) fn note<T>(&mut self, row: u64, checked: Result<T, Fault>) -> Option<T> {
         checked.map_err(|fault| self.add(fault.at(Some(row)))).ok()
+    }
+
+    /// The value, or nothing and one problem more.
+    pub(crate) fn note_at<T>(&mut self, spot: Spot, checked: Result<T, Fault>) -> Option<T> {
+        checked.map_err(|fault| self.add(fault.at_spot(spot))).ok()
     }
 
     /// The first problem as an error, if there is one.

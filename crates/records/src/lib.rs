@@ -2,6 +2,8 @@
 //!
 //! Parquet by Arrow, a manifest written last. Only this crate names Arrow.
 
+pub mod collected;
+pub mod completions;
 pub mod describe;
 pub mod disk;
 pub mod error;
@@ -9,6 +11,7 @@ pub mod features;
 pub mod manifest;
 pub mod outcomes;
 pub mod predictions;
+pub mod prompts;
 pub mod split;
 
 mod table;

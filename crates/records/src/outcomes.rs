@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-mod cells;
+pub(crate) mod cells;
 mod gather;
 mod order;
 mod reading;

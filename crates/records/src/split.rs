@@ -18,6 +18,11 @@ pub fn split_key(question: &str) -> String {
     hex(&hash[..8])
 }
 
+/// Id of a prompt: equal text has equal id in every file.
+pub fn prompt_id(text: &str) -> String {
+    hex(&Sha256::digest(text)[..8])
+}
+
 /// Split of a key as made by [`split_key`]; none for anything that is not one.
 pub fn split_of_key(key: &str) -> Option<Split> {
     let number = u32::from_str_radix(key.get(..8)?, 16).ok()?;
@@ -30,7 +35,7 @@ pub fn split_of_key(key: &str) -> Option<Split> {
 }
 
 /// NFKC, lower case, every run of other than letters and digits as one space, trimmed.
-fn normalised(question: &str) -> String {
+pub(crate) fn normalised(question: &str) -> String {
     let lower = question.nfkc().collect::<String>().to_lowercase();
     let words: Vec<&str> = lower
         .split(|c: char| !c.is_alphanumeric())

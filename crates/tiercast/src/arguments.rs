@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tiercast_predictor::device::DeviceKind;
 use tiercast_records::outcomes::Split;
+use tiercast_replay::faults::FaultKind;
 use tiercast_trainer::train::SWITCHES;
 
 use crate::encoders::CACHE;
+use crate::replay::parse_fault;
 
 /// Routes each request to the cheapest model tier that is good enough.
 #[derive(Debug, Parser)]
@@ -37,6 +39,20 @@ pub(crate) enum Command {
     /// Look at outcome files; build the reference data.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Ask every tier every prompt of a file, and keep what they say: resumable and budgeted.
+    ///
+    /// Every result is in OUT/ledger.sqlite before it counts, so the same command goes on where a run
+    /// was stopped or killed. At the end OUT/completions.parquet holds every reply. Exit code 1 where
+    /// calls are left.
+    Collect(CollectArguments),
+    /// Score what was collected, measure the judges, and write the outcome file that `train` takes.
+    ///
+    /// [judge] in the config says which judge scores which prompts: exact match, numbers, regular
+    /// expressions, JSON schemas, commands, and models that score by a rubric or compare in pairs.
+    /// Models have to pass [judge.gate]: agreement with themselves, verdicts that can be read, and
+    /// answers of known worth; exit code 1 where one does not, or where the run was stopped. Verdicts
+    /// are kept in RUN/ledger.sqlite and never paid for twice; a changed rubric starts anew.
+    Judge(JudgeArguments),
     /// Write the features of every prompt of outcome files with text.
     Featurise(FeaturiseArguments),
     /// Train a checkpoint: fit on `train`, stop and calibrate on `validation`.
@@ -49,6 +65,12 @@ pub(crate) enum Command {
     Route(RouteArguments),
     /// Serve decisions over HTTP.
     Serve(ServeArguments),
+    /// Serve the recorded replies of an outcome file as OpenAI-compatible models, with faults if wanted.
+    ///
+    /// GET /v1/models, POST /v1/chat/completions (plain and streaming), keyed by `model` and prompt:
+    /// the last message of the user, or messages and tools as a whole where the file holds those.
+    /// POST /replay/faults switches faults, GET /replay/stats counts every call.
+    Replay(ReplayArguments),
     /// Run a recipe of stages.
     #[command(subcommand)]
     Pipeline(PipelineCommand),
@@ -74,9 +96,9 @@ pub(crate) struct QuickstartArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Check an outcome file; every problem with its row and column.
+    /// Check an outcome file or a prompts file; every problem with its row or line and its column.
     Validate {
-        /// Parquet file of outcome rows.
+        /// Parquet file of outcome rows, or prompts as JSONL or Parquet: told apart by content.
         file: PathBuf,
         /// Print JSON.
         #[arg(long)]
@@ -101,6 +123,54 @@ pub(crate) enum DataCommand {
         /// Folder to write.
         #[arg(long, default_value = "datasets/reference")]
         out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct CollectArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<CollectCommand>,
+    /// Prompts: JSONL or Parquet, as `data validate` checks them; an outcome file will do.
+    #[arg(long, required = true)]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Tiers with their endpoints and prices.
+    #[arg(long, default_value = "tiercast.toml")]
+    pub(crate) config: PathBuf,
+    /// Folder of the run: ledger, completions, manifest.
+    #[arg(long, required = true)]
+    pub(crate) out: Option<PathBuf>,
+    /// Answers per prompt and tier (default: the config's, else 1).
+    #[arg(long)]
+    pub(crate) samples: Option<u32>,
+    /// The most that all calls of the folder may cost together, earlier runs included: stops before
+    /// a call that could exceed it.
+    #[arg(long, value_name = "USD", value_parser = parse_amount)]
+    pub(crate) max_cost_usd: Option<f64>,
+    /// Print tokens and cost per tier of what is left, and send nothing.
+    #[arg(long)]
+    pub(crate) estimate: bool,
+    /// Check config, keys and prompts, print the plan, and send nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave out prompts with a problem instead of refusing the file.
+    #[arg(long)]
+    pub(crate) skip_invalid: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CollectCommand {
+    /// Where a run stands: done, left, cost, errors by tier and kind. Also while it is going on.
+    Status {
+        /// Folder of the run.
+        #[arg(long)]
+        out: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -305,6 +375,75 @@ pub(crate) struct ServeArguments {
     pub(crate) device: DeviceKind,
 }
 
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct JudgeArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<JudgeCommand>,
+    /// Folder of the run, as `collect --out` wrote it.
+    #[arg(long, required = true)]
+    pub(crate) run: Option<PathBuf>,
+    /// Configuration with the table [judge].
+    #[arg(long, default_value = "tiercast.toml")]
+    pub(crate) config: PathBuf,
+    /// Outcome file to write (default: RUN/outcomes.parquet).
+    #[arg(long)]
+    pub(crate) outcomes: Option<PathBuf>,
+    /// The most that all verdicts of the configured judges may cost together, earlier runs included:
+    /// stops before a call that could exceed it.
+    #[arg(long, value_name = "USD", value_parser = parse_amount)]
+    pub(crate) max_cost_usd: Option<f64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JudgeCommand {
+    /// The figures of the last `judge` as a page, with Markdown and JSON beside it.
+    Report {
+        /// Folder of the run.
+        #[arg(long)]
+        run: PathBuf,
+        /// Page to write (default: RUN/judge.html).
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Print JSON too.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// Outcome file (Parquet) with the columns `prompt` and `response`.
+    #[arg(long)]
+    pub(crate) outcomes: PathBuf,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    pub(crate) listen: SocketAddr,
+    /// Only these models (default: all in the file).
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) models: Option<Vec<String>>,
+    /// How many times faster than recorded; where no latency is, 0.2 s and 50 tokens a second are taken.
+    #[arg(long, default_value_t = 1.0, value_parser = parse_speed, conflicts_with = "instant")]
+    pub(crate) speed: f64,
+    /// Answer without waiting.
+    #[arg(long)]
+    pub(crate) instant: bool,
+    /// Share of calls that go wrong, by kind: `rate_limit` (429), `retry_after` (429 with Retry-After),
+    /// `server_error` (500), timeout (hangs), `cut_stream`, `malformed_json`, html, `wrong_usage`,
+    /// `slow_drip`. May be given several times.
+    #[arg(long, value_name = "KIND=SHARE", value_parser = parse_fault)]
+    pub(crate) fault: Vec<(FaultKind, f64)>,
+    /// Seed of the faults: the same prompt, model and attempt go wrong each time.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) fault_seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PipelineCommand {
     /// Run the steps of a recipe, one after the other; stops at the first that fails. Steps whose
@@ -328,6 +467,20 @@ fn parse_split(name: &str) -> Result<Split, String> {
         "test" => Ok(Split::Test),
         "holdout" => Ok(Split::Holdout),
         _ => Err("a split is one of train, validation, test, holdout".to_owned()),
+    }
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if (1e-3..=1e6).contains(&speed) => Ok(speed),
+        _ => Err("a number from 0.001 to 1000000 is expected; --instant does not wait at all".to_owned()),
+    }
+}
+
+fn parse_amount(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
+        _ => Err("US dollars from 0 are expected".to_owned()),
     }
 }
 

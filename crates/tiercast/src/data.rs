@@ -1,5 +1,5 @@
-//! `tiercast data validate` and `tiercast data describe`: is an outcomes file right, and is there
-//! anything to route in it?
+//! `tiercast data validate` and `tiercast data describe`: is a file of outcomes or prompts right, and
+//! is there anything to route in it?
 
 #![expect(clippy::print_stdout, reason = "what these subcommands print is their result")]
 
@@ -8,15 +8,30 @@ use std::path::Path;
 
 use serde::Serialize;
 use tiercast_records::describe::{self, Description, Headroom, TierFigures};
+use tiercast_records::error::Problem;
 use tiercast_records::outcomes::{self, ReadOptions, Split, ValidationReport};
+use tiercast_records::prompts::{self, PromptsReport};
 
 /// Checks `file` and prints what it holds and what is wrong with it. False if anything is.
 pub(crate) fn validate(file: &Path, json: bool) -> anyhow::Result<bool> {
+    if prompts::is_prompts_file(file)? {
+        return validate_prompts(file, json);
+    }
     let report = outcomes::validate(file)?;
     if json {
         print_json(&report)?;
     } else {
         print!("{}", validation_text(&report));
+    }
+    Ok(report.is_ok())
+}
+
+fn validate_prompts(file: &Path, json: bool) -> anyhow::Result<bool> {
+    let report = prompts::validate(file)?;
+    if json {
+        print_json(&report)?;
+    } else {
+        print!("{}", prompts_text(&report));
     }
     Ok(report.is_ok())
 }
@@ -48,7 +63,7 @@ pub(crate) fn describe(file: &Path, models: Option<Vec<String>>, json: bool) -> 
     Ok(())
 }
 
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
@@ -66,17 +81,48 @@ fn validation_text(report: &ValidationReport) -> String {
     if report.is_ok() {
         return format!("OK {file}: {counts}\n");
     }
-    let problems: String = report.problems.iter().map(|problem| format!("  {problem}\n")).collect();
-    let unlisted = report.n_problems - report.problems.len() as u64;
-    let more = if unlisted > 0 {
-        format!("  and {unlisted} more\n")
-    } else {
-        String::new()
-    };
     format!(
-        "{} problems in {file} ({} rows):\n{problems}{more}",
-        report.n_problems, report.n_rows
+        "{} problems in {file} ({} rows):\n{}",
+        report.n_problems,
+        report.n_rows,
+        problems_text(&report.problems, report.n_problems)
     )
+}
+
+fn prompts_text(report: &PromptsReport) -> String {
+    let splits = listed(report.prompts_by_split.iter().map(|(split, n)| (split.name(), n)));
+    let domains = listed(named(&report.prompts_by_domain));
+    let counts = format!(
+        "{} prompts ({splits}) in {} rows of {}, {} repeated, domains: {domains}, {} with a reference, {} with a \
+         near-duplicate",
+        report.n_prompts,
+        report.n_rows,
+        report.format,
+        report.n_merged,
+        report.n_with_reference,
+        report.n_near_duplicates,
+    );
+    let warnings: String = report
+        .warnings
+        .iter()
+        .map(|warning| format!("  note: {warning}\n"))
+        .collect();
+    let file = report.file.display();
+    if report.is_ok() {
+        return format!("OK {file}: {counts}\n{warnings}");
+    }
+    format!(
+        "{} problems in {file}: {counts}\n{}{warnings}",
+        report.n_problems,
+        problems_text(&report.problems, report.n_problems)
+    )
+}
+
+fn problems_text(problems: &[Problem], n_problems: u64) -> String {
+    let unlisted = n_problems - problems.len() as u64;
+    let more = (unlisted > 0).then(|| format!("  and {unlisted} more\n"));
+    let lines = problems.iter().map(|problem| format!("  {problem}\n"));
+    lines.chain(more).collect()
 }
 
 fn description_text(description: &Description) -> String {
@@ -149,7 +195,7 @@ fn headroom_text(headroom: &Headroom, n_models: usize) -> String {
 }
 
 /// Columns as wide as their widest cell: the first and the last to the left, numbers to the right.
-fn table<const N: usize>(lines: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(lines: &[[String; N]]) -> String {
     let width = |column: usize| {
         lines
             .iter()

@@ -1,13 +1,16 @@
 //! `tiercast`: one binary, a subcommand per stage.
 
 mod arguments;
+mod collect;
 mod commands;
 mod data;
 mod encoders;
+mod judge;
 mod pipeline;
 mod progress;
 mod quickstart;
 mod reference;
+mod replay;
 mod route;
 mod serve;
 mod suite;

@@ -56,6 +56,7 @@ pub fn read(path: &Path) -> Result<FeatureFile, RecordsError> {
 fn version_of(stated: Option<&str>) -> Result<u32, Problem> {
     stated.and_then(|version| version.parse().ok()).ok_or_else(|| Problem {
         row: None,
+        line: None,
         column: None,
         what: format!("its metadata has no number under `{VERSION_KEY}`, so it is no features file"),
         mend: MEND.to_owned(),

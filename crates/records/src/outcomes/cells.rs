@@ -182,7 +182,12 @@ impl Cells {
     }
 }
 
-fn name<'a>(cells: &'a Option<StringArray>, i: usize, column: &'static str, mend: &str) -> Result<&'a str, Fault> {
+pub(crate) fn name<'a>(
+    cells: &'a Option<StringArray>,
+    i: usize,
+    column: &'static str,
+    mend: &str,
+) -> Result<&'a str, Fault> {
     let cell = text_at(cells.as_ref(), i).filter(|name| !name.is_empty());
     cell.ok_or_else(|| Fault::new(column, "it is empty", mend))
 }
@@ -249,7 +254,7 @@ fn cost_kind_of(cell: &str) -> Result<CostKind, Fault> {
     })
 }
 
-fn format_of(cell: Option<&str>) -> Result<bool, Fault> {
+pub(crate) fn format_of(cell: Option<&str>) -> Result<bool, Fault> {
     match cell {
         None | Some("text") => Ok(false),
         Some("messages_json") => Ok(true),
@@ -261,7 +266,7 @@ fn format_of(cell: Option<&str>) -> Result<bool, Fault> {
 }
 
 /// A count. Averages over samples are rounded.
-fn whole(column: &'static str, cell: Option<f64>) -> Result<Option<u32>, Fault> {
+pub(crate) fn whole(column: &'static str, cell: Option<f64>) -> Result<Option<u32>, Fault> {
     let wrong = |number: f64| {
         Fault::new(
             column,
@@ -277,7 +282,7 @@ fn whole(column: &'static str, cell: Option<f64>) -> Result<Option<u32>, Fault> 
 }
 
 /// A finite number from 0.
-fn amount(column: &'static str, unit: &str, cell: Option<f64>) -> Result<Option<f64>, Fault> {
+pub(crate) fn amount(column: &'static str, unit: &str, cell: Option<f64>) -> Result<Option<f64>, Fault> {
     match cell {
         Some(number) if !(number.is_finite() && number >= 0.0) => Err(Fault::new(
             column,

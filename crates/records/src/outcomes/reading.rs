@@ -97,6 +97,7 @@ fn no_rows() -> Problem {
     let mend = "Write at least one row per prompt and model".to_owned();
     Problem {
         row: None,
+        line: None,
         column: None,
         what: "the file has no rows".to_owned(),
         mend,

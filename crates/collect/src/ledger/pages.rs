@@ -1,0 +1,97 @@
+//! Reading a ledger page by page, so that memory does not grow with it.
+
+use rusqlite::params;
+use tiercast_records::prompts::Prompt;
+
+use super::rows::Call;
+use super::statements::{CALL_COLUMNS, N_CALL_COLUMNS, N_PROMPT_COLUMNS, PROMPT_COLUMNS, call_of, prompt_of};
+use super::{Ledger, RunTier};
+use crate::error::CollectError;
+
+/// A call that is yet to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// Place in the order of the run: where the next page begins.
+    pub at: (i64, u32),
+    /// What is asked.
+    pub prompt: Prompt,
+    /// Which sample.
+    pub sample: u32,
+}
+
+/// A result with its prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// What was asked.
+    pub prompt: Prompt,
+    /// What came of it.
+    pub call: Call,
+    /// Class of the tier.
+    pub class: u8,
+}
+
+impl Ledger {
+    /// Calls of a tier without a result, in order of sample and prompt, after `after`, at most `limit`.
+    pub(crate) fn pending(
+        &self,
+        tier: &RunTier,
+        n_samples: u32,
+        after: Option<(i64, u32)>,
+        limit: usize,
+    ) -> Result<Vec<Pending>, CollectError> {
+        let (number, sample) = after.unwrap_or((-1, 0));
+        let query = format!(
+            "WITH RECURSIVE samples(sample) AS (VALUES (0) UNION ALL SELECT sample + 1 FROM samples WHERE sample + 1 < ?1) \
+             SELECT {PROMPT_COLUMNS}, prompts.number, samples.sample FROM samples CROSS JOIN prompts \
+             LEFT JOIN calls ON calls.prompt_id = prompts.prompt_id AND calls.tier = ?2 AND calls.sample = samples.sample \
+             AND calls.parameters_hash = ?3 \
+             WHERE (samples.sample > ?4 OR (samples.sample = ?4 AND prompts.number > ?5)) \
+             AND coalesce(calls.status, '') NOT IN ('answered', 'unanswerable') \
+             ORDER BY samples.sample, prompts.number LIMIT ?6"
+        );
+        let read = || -> rusqlite::Result<Vec<Pending>> {
+            let mut select = self.connection.prepare_cached(&query)?;
+            let parameters = params![n_samples, tier.name, tier.parameters_hash, sample, number, limit as i64];
+            let rows = select.query_map(parameters, |row| {
+                let sample = row.get(N_PROMPT_COLUMNS + 1)?;
+                Ok(Pending {
+                    at: (row.get(N_PROMPT_COLUMNS)?, sample),
+                    prompt: prompt_of(row, 0)?,
+                    sample,
+                })
+            })?;
+            rows.collect()
+        };
+        read().map_err(self.failed("read"))
+    }
+
+    /// Hands every result of the tiers that are asked, with its prompt, to `take`, in the order of
+    /// outcome files: data set, subset, prompt, tier, sample. Stops where `take` fails.
+    pub fn for_each_answer<E: From<CollectError>>(
+        &self,
+        n_samples: u32,
+        mut take: impl FnMut(Answer) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let query = format!(
+            "SELECT {PROMPT_COLUMNS}, {CALL_COLUMNS}, tiers.class FROM prompts \
+             JOIN calls ON calls.prompt_id = prompts.prompt_id \
+             JOIN tiers ON tiers.name = calls.tier AND tiers.parameters_hash = calls.parameters_hash AND tiers.is_asked \
+             WHERE calls.status IN ('answered', 'unanswerable') AND calls.sample < ?1 \
+             ORDER BY prompts.dataset, prompts.subset, prompts.prompt_id, calls.tier, calls.sample"
+        );
+        let failed = self.failed("read");
+        let mut select = self.connection.prepare(&query).map_err(&failed)?;
+        let mut rows = select.query([n_samples]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let answer = || -> rusqlite::Result<Answer> {
+                Ok(Answer {
+                    prompt: prompt_of(row, 0)?,
+                    call: call_of(row, N_PROMPT_COLUMNS)?,
+                    class: row.get(N_PROMPT_COLUMNS + N_CALL_COLUMNS)?,
+                })
+            };
+            take(answer().map_err(&failed)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! What a ledger is a run of: prompts and tiers. Begun once; later runs must ask the same.
+
+use rusqlite::{Connection, Row, named_params};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tiercast_records::disk::hex;
+use tiercast_records::prompts::Prompt;
+
+use super::{Ledger, schema, statements};
+use crate::error::CollectError;
+
+/// A tier as a run asks it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunTier {
+    /// Name in the outcome rows.
+    pub name: String,
+    /// Class 1 to 4.
+    pub class: u8,
+    /// What the endpoint calls the model.
+    pub model: String,
+    /// Where it is asked; may move.
+    pub base_url: String,
+    /// Sent with every call, as JSON.
+    pub parameters: String,
+    /// Hash of model and parameters: part of the key of every call.
+    pub parameters_hash: String,
+    /// US dollars per million tokens of prompts.
+    pub input_usd_per_mtok: f64,
+    /// US dollars per million tokens of replies.
+    pub output_usd_per_mtok: f64,
+    /// US dollars per million cached tokens of prompts.
+    pub cached_input_usd_per_mtok: f64,
+    /// Most tokens of prompt and reply.
+    pub context_window: Option<u32>,
+}
+
+impl RunTier {
+    /// US dollars of a call.
+    pub fn cost_usd(&self, input_tokens: u32, cached_input_tokens: u32, output_tokens: u32) -> f64 {
+        let cached = cached_input_tokens.min(input_tokens);
+        let full = f64::from(input_tokens - cached) * self.input_usd_per_mtok;
+        let cached = f64::from(cached) * self.cached_input_usd_per_mtok;
+        (full + cached + f64::from(output_tokens) * self.output_usd_per_mtok) / 1e6
+    }
+}
+
+/// Hash of all that is asked and judged by, in whatever order the file has it.
+pub fn prompts_hash(prompts: &[Prompt]) -> String {
+    let mut hashes: Vec<[u8; 32]> = prompts.iter().map(prompt_hash).collect();
+    hashes.sort_unstable();
+    let mut whole = Sha256::new();
+    hashes.iter().for_each(|hash| whole.update(hash));
+    hex(&whole.finalize())
+}
+
+fn prompt_hash(prompt: &Prompt) -> [u8; 32] {
+    let told = json!([
+        prompt.prompt_id,
+        prompt.text.as_str(),
+        prompt.response_format,
+        prompt.schema,
+        prompt.reference,
+        prompt.judge,
+        prompt.split_key,
+        prompt.split.name(),
+        prompt.dataset,
+        prompt.subset,
+        prompt.domain,
+    ]);
+    Sha256::digest(told.to_string()).into()
+}
+
+impl Ledger {
+    /// Begins a run, or goes on with the one that is there if it asks the same. Calls that were under
+    /// way when the last run was killed are counted as lost and asked again. Returns notes for the user.
+    pub(crate) fn begin(&mut self, prompts: &[Prompt], tiers: &[RunTier]) -> Result<Vec<String>, CollectError> {
+        let mut notes = Vec::new();
+        if self.is_begun()? {
+            self.check_same(prompts, tiers)?;
+            notes = self.changes(tiers)?;
+        }
+        let is_begun = self.is_begun()?;
+        let written = write_run(&mut self.connection, is_begun, prompts, tiers);
+        let n_lost = written.map_err(self.failed("written"))?;
+        if n_lost > 0 {
+            notes.push(format!(
+                "{n_lost} calls were under way when the last run was killed; they are asked again"
+            ));
+        }
+        Ok(notes)
+    }
+
+    /// The tiers of the last run, by name.
+    pub fn tiers(&self) -> Result<Vec<RunTier>, CollectError> {
+        Ok(self
+            .all_tiers()?
+            .into_iter()
+            .filter(|(_, asked)| *asked)
+            .map(|(tier, _)| tier)
+            .collect())
+    }
+
+    /// Number of prompts.
+    pub fn n_prompts(&self) -> Result<u64, CollectError> {
+        let count = self
+            .connection
+            .query_row("SELECT count(*) FROM prompts", [], |row| row.get(0));
+        count.map_err(self.failed("read"))
+    }
+
+    fn all_tiers(&self) -> Result<Vec<(RunTier, bool)>, CollectError> {
+        let read = || -> rusqlite::Result<Vec<(RunTier, bool)>> {
+            let mut select = self.connection.prepare("SELECT * FROM tiers ORDER BY name")?;
+            let rows = select.query_map([], |row| Ok((tier_of(row)?, row.get("is_asked")?)))?;
+            rows.collect()
+        };
+        read().map_err(self.failed("read"))
+    }
+
+    /// Refuses what would mix two runs.
+    pub(super) fn check_same(&self, prompts: &[Prompt], tiers: &[RunTier]) -> Result<(), CollectError> {
+        let mut differences = Vec::new();
+        if self.meta("prompts_hash")?.as_deref() != Some(&prompts_hash(prompts)) {
+            differences.push(self.prompts_differ(prompts)?);
+        }
+        for (before, _) in self.all_tiers()? {
+            let now = tiers.iter().find(|tier| tier.name == before.name);
+            differences.extend(now.into_iter().flat_map(|now| tier_differs(&before, now)));
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(CollectError::OtherRun {
+            folder: self.folder.clone(),
+            differences,
+        })
+    }
+
+    fn prompts_differ(&self, prompts: &[Prompt]) -> Result<String, CollectError> {
+        let mut n_same = 0;
+        for prompt in prompts {
+            let held = self.prompt(&prompt.prompt_id)?;
+            n_same += usize::from(held.is_some_and(|held| held == *prompt));
+        }
+        let (n_here, n_now) = (self.n_prompts()?, prompts.len());
+        Ok(format!(
+            "the prompts are others (the ledger has {n_here}, the file has {n_now}, {n_same} are the same)"
+        ))
+    }
+
+    fn prompt(&self, prompt_id: &str) -> Result<Option<Prompt>, CollectError> {
+        use rusqlite::OptionalExtension;
+        let query = format!(
+            "SELECT {} FROM prompts WHERE prompt_id = ?1",
+            statements::PROMPT_COLUMNS
+        );
+        let read = || -> rusqlite::Result<Option<Prompt>> {
+            let mut select = self.connection.prepare_cached(&query)?;
+            select
+                .query_row([prompt_id], |row| statements::prompt_of(row, 0))
+                .optional()
+        };
+        read().map_err(self.failed("read"))
+    }
+
+    /// Changes that are allowed and that the user may want to hear of. Costs follow new prices.
+    fn changes(&self, tiers: &[RunTier]) -> Result<Vec<String>, CollectError> {
+        let mut notes = Vec::new();
+        for (before, was_asked) in self.all_tiers()? {
+            let name = &before.name;
+            let Some(now) = tiers.iter().find(|tier| tier.name == *name) else {
+                if was_asked {
+                    notes.push(format!(
+                        "tier `{name}` is no longer asked; what it answered stays in the ledger"
+                    ));
+                }
+                continue;
+            };
+            if before.base_url != now.base_url {
+                notes.push(format!(
+                    "tier `{name}` was asked at {} and is now at {}",
+                    before.base_url, now.base_url
+                ));
+            }
+            if prices(&before) != prices(now) {
+                self.reprice(now)?;
+                notes.push(format!(
+                    "prices of tier `{name}` have changed; the costs of its calls are computed anew"
+                ));
+            }
+        }
+        Ok(notes)
+    }
+
+    fn reprice(&self, tier: &RunTier) -> Result<(), CollectError> {
+        let update = self.connection.execute(
+            "UPDATE calls SET cost_usd = ((input_tokens - min(coalesce(cached_input_tokens, 0), input_tokens)) * :input \
+             + min(coalesce(cached_input_tokens, 0), input_tokens) * :cached + output_tokens * :output) / 1e6 \
+             WHERE tier = :tier AND cost_usd IS NOT NULL",
+            named_params! {
+                ":input": tier.input_usd_per_mtok,
+                ":cached": tier.cached_input_usd_per_mtok,
+                ":output": tier.output_usd_per_mtok,
+                ":tier": tier.name,
+            },
+        );
+        update.map(|_| ()).map_err(self.failed("written"))
+    }
+}
+
+/// One transaction: a run is begun or not. Returns the number of calls that the last run lost.
+fn write_run(
+    connection: &mut Connection,
+    is_begun: bool,
+    prompts: &[Prompt],
+    tiers: &[RunTier],
+) -> rusqlite::Result<usize> {
+    let transaction = connection.transaction()?;
+    if !is_begun {
+        transaction.execute_batch(schema::TABLES)?;
+        let meta = "INSERT INTO meta VALUES (?1, ?2)";
+        transaction.execute(meta, ("format_version", schema::FORMAT_VERSION.to_string()))?;
+        transaction.execute(meta, ("prompts_hash", prompts_hash(prompts)))?;
+        for (number, prompt) in prompts.iter().enumerate() {
+            statements::insert_prompt(&transaction, number, prompt)?;
+        }
+    }
+    transaction.execute("UPDATE tiers SET is_asked = 0", [])?;
+    tiers.iter().try_for_each(|tier| store_tier(&transaction, tier))?;
+    let n_lost = transaction.execute(
+        "UPDATE calls SET status = 'failed', lost = lost + 1, error_kind = 'killed', \
+         error_message = 'the run was killed while the call was under way' WHERE status = 'open'",
+        [],
+    )?;
+    transaction.commit()?;
+    Ok(n_lost)
+}
+
+fn prices(tier: &RunTier) -> [f64; 3] {
+    [
+        tier.input_usd_per_mtok,
+        tier.cached_input_usd_per_mtok,
+        tier.output_usd_per_mtok,
+    ]
+}
+
+fn tier_differs(before: &RunTier, now: &RunTier) -> Vec<String> {
+    let mut differences = Vec::new();
+    let name = &now.name;
+    if before.model != now.model {
+        differences.push(format!(
+            "tier `{name}` asked the model `{}` and now asks `{}`",
+            before.model, now.model
+        ));
+    }
+    if before.class != now.class {
+        differences.push(format!(
+            "tier `{name}` was of class {} and is now of {}",
+            before.class, now.class
+        ));
+    }
+    if before.parameters != now.parameters {
+        differences.push(format!(
+            "parameters of tier `{name}` were {} and are now {}",
+            before.parameters, now.parameters
+        ));
+    }
+    differences
+}
+
+fn tier_of(row: &Row<'_>) -> rusqlite::Result<RunTier> {
+    Ok(RunTier {
+        name: row.get("name")?,
+        class: row.get("class")?,
+        model: row.get("model")?,
+        base_url: row.get("base_url")?,
+        parameters: row.get("parameters")?,
+        parameters_hash: row.get("parameters_hash")?,
+        input_usd_per_mtok: row.get("input_usd_per_mtok")?,
+        output_usd_per_mtok: row.get("output_usd_per_mtok")?,
+        cached_input_usd_per_mtok: row.get("cached_input_usd_per_mtok")?,
+        context_window: row.get("context_window")?,
+    })
+}
+
+fn store_tier(connection: &Connection, tier: &RunTier) -> rusqlite::Result<()> {
+    let store = "INSERT OR REPLACE INTO tiers VALUES (:name, :class, :model, :base_url, :parameters, :parameters_hash, \
+                 :input, :output, :cached, :window, 1)";
+    let mut store = connection.prepare_cached(store)?;
+    store.execute(named_params! {
+        ":name": tier.name,
+        ":class": tier.class,
+        ":model": tier.model,
+        ":base_url": tier.base_url,
+        ":parameters": tier.parameters,
+        ":parameters_hash": tier.parameters_hash,
+        ":input": tier.input_usd_per_mtok,
+        ":output": tier.output_usd_per_mtok,
+        ":cached": tier.cached_input_usd_per_mtok,
+        ":window": tier.context_window,
+    })?;
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! The router.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, State as Shared};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use crate::completion::Completion;
+use crate::error::Error;
+use crate::faults::Faults;
+use crate::request::Request;
+use crate::script::{Script, Terms};
+use crate::state::State;
+use crate::stats::Flight;
+
+/// Largest request: many times the largest window.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// The endpoints of one outcome file.
+pub fn app(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/v1/models", get(models))
+        .route("/v1/chat/completions", post(chat))
+        .route("/replay/faults", get(faults).post(set_faults))
+        .route("/replay/stats", get(stats))
+        .fallback(async |uri: Uri| Error::NoSuchPath {
+            path: uri.path().to_owned(),
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(state)
+}
+
+async fn models(Shared(state): Shared<Arc<State>>) -> Json<Value> {
+    let models = state.library.models().iter();
+    let data: Vec<Value> = models
+        .map(|id| json!({"id": id, "object": "model", "created": 0, "owned_by": "tiercast-replay"}))
+        .collect();
+    Json(json!({"object": "list", "data": data}))
+}
+
+async fn stats(Shared(state): Shared<Arc<State>>) -> Json<Value> {
+    Json(state.stats())
+}
+
+async fn faults(Shared(state): Shared<Arc<State>>) -> Json<Faults> {
+    Json(Faults::clone(&state.faults()))
+}
+
+async fn set_faults(Shared(state): Shared<Arc<State>>, body: Bytes) -> Result<Json<Faults>, Error> {
+    let faults: Faults = serde_json::from_slice(&body).map_err(|error| Error::Faults(error.to_string()))?;
+    let faults = faults.checked().map_err(Error::Faults)?;
+    state.set_faults(faults.clone());
+    Ok(Json(faults))
+}
+
+async fn chat(Shared(state): Shared<Arc<State>>, body: Bytes) -> Response {
+    let flight = Flight::start(&state.stats);
+    match script(&state, &body) {
+        Ok(script) => play(script, flight).await,
+        Err(error) => {
+            let mut flight = flight;
+            flight.end();
+            let (_, code) = error.kind();
+            state.stats.refused(code);
+            error.into_response()
+        }
+    }
+}
+
+fn script(state: &State, body: &[u8]) -> Result<Script, Error> {
+    let request = Request::parse(body)?;
+    let text = request.last_user_text();
+    let library = &state.library;
+    let (key, model, recorded) = library
+        .find(&request.model, &request.messages, &request.tools, text.as_deref())
+        .map_err(|missing| Error::missing(missing, request.model.clone(), library.models()))?;
+    let attempt = recorded.attempt();
+    let faults = state.faults();
+    let fault = faults.draw(key.0, &request.model, attempt);
+    state.stats.found(model, request.is_streamed(), fault);
+    let completion = Completion {
+        id: &format!("replay-{:016x}-{attempt}", key.0),
+        model: &request.model,
+        recorded,
+    };
+    let terms = Terms {
+        is_streamed: request.is_streamed(),
+        wants_usage: request.wants_usage(),
+        pace: state.pace,
+        fault,
+        faults: &faults,
+        way: key.0,
+    };
+    Ok(Script::of(&completion, &terms))
+}
+
+/// Sends an answer piece by piece. A client that leaves drops it, and with it `flight`.
+async fn play(script: Script, mut flight: Flight) -> Response {
+    if !script.wait.is_zero() {
+        tokio::time::sleep(script.wait).await;
+    }
+    let mut response = match script.pieces.as_slice() {
+        [(after, body)] if after.is_zero() && !script.is_cut => {
+            flight.end();
+            Body::from(body.clone())
+        }
+        _ => streamed(script.pieces, script.is_cut, flight),
+    }
+    .into_response();
+    *response.status_mut() = StatusCode::from_u16(script.status).expect("the statuses of scripts are statuses");
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(script.content_type),
+    );
+    if let Some(seconds) = script.retry_after_s {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn streamed(pieces: Vec<(std::time::Duration, Bytes)>, is_cut: bool, flight: Flight) -> Body {
+    let pieces = pieces.into_iter();
+    Body::from_stream(stream::unfold(
+        (pieces, is_cut, flight),
+        async |(mut pieces, is_cut, mut flight)| {
+            match pieces.next() {
+                Some((after, bytes)) => {
+                    if !after.is_zero() {
+                        tokio::time::sleep(after).await;
+                    }
+                    Some((Ok(bytes), (pieces, is_cut, flight)))
+                }
+                None => {
+                    flight.end();
+                    // An error makes the server drop the connection in the middle of the body.
+                    let cut = || Err(io::Error::other("cut, as was asked for"));
+                    is_cut.then(|| (cut(), (pieces, false, flight)))
+                }
+            }
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use axum::body::to_bytes;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::faults::FaultKind;
+    use crate::library::tests::{library, row};
+    use crate::pace::Pace;
+
+    fn state(faults: Faults) -> Arc<State> {
+        let rows = [
+            row("hi", "m", Some("a")),
+            row("ho", "m", None),
+            row("hi", "n", Some("b")),
+        ];
+        State::new(library(&rows), Pace::Instant, faults)
+    }
+
+    async fn send(state: &Arc<State>, method: &str, path: &str, body: &Value) -> (u16, Result<String, String>) {
+        let request = axum::http::Request::builder().method(method).uri(path);
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let response = app(Arc::clone(state)).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await;
+        (
+            status,
+            bytes
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .map_err(|e| e.to_string()),
+        )
+    }
+
+    async fn ask(state: &Arc<State>, model: &str, text: &str) -> (u16, String) {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": text}]});
+        let (status, said) = send(state, "POST", "/v1/chat/completions", &body).await;
+        (status, said.unwrap_or_else(|error| error))
+    }
+
+    #[tokio::test]
+    async fn replies_and_refusals_and_their_counts() {
+        let state = state(Faults::default());
+        let cases = [
+            ("m", "hi", 200, "\"content\":\"a\""),
+            ("n", "hi", 200, "\"content\":\"b\""),
+            ("m", "hi", 200, "\"id\":\"replay-"),
+            ("m", "ho", 404, "reply_not_recorded"),
+            ("n", "ho", 404, "row_not_recorded"),
+            ("m", "hm", 404, "prompt_not_recorded"),
+            ("o", "hi", 404, "model_not_found"),
+        ];
+        for (model, text, status, part) in cases {
+            let (found, said) = ask(&state, model, text).await;
+            assert!(found == status && said.contains(part), "{model} {text}: {found} {said}");
+        }
+        let stats = state.stats();
+        assert_eq!(stats["calls"], 7);
+        assert_eq!(stats["models"]["m"], json!({"calls": 2, "replies": 2}));
+        assert_eq!((&stats["pairs"], &stats["calls_beyond_first"]), (&json!(2), &json!(1)));
+        assert_eq!((&stats["in_flight"], &stats["abandoned"]), (&json!(0), &json!(0)));
+        let refused: BTreeMap<String, u64> = serde_json::from_value(stats["refused"].clone()).unwrap();
+        assert_eq!(refused.values().sum::<u64>(), 4);
+    }
+
+    #[tokio::test]
+    async fn faults_are_switched_while_it_runs() {
+        let state = state(Faults::default());
+        let cut = json!({"shares": {"cut_stream": 1.0}});
+        let (status, said) = send(&state, "POST", "/replay/faults", &cut).await;
+        assert!(status == 200 && said.unwrap().contains("\"hang_s\":600.0"));
+        let (status, said) = ask(&state, "m", "hi").await;
+        assert!(status == 200 && said.contains("cut, as was asked for"), "{said}");
+        let html = state.faults().shares[&FaultKind::CutStream];
+        assert!((html - 1.0).abs() < f64::EPSILON);
+        for wrong in [
+            json!({"shares": {"fire": 1}}),
+            json!({"share": {}}),
+            json!({"hang_s": -1}),
+            json!(3),
+        ] {
+            let (status, said) = send(&state, "POST", "/replay/faults", &wrong).await;
+            assert!(status == 400 && said.unwrap().contains("invalid_faults"), "{wrong}");
+        }
+        let stats = state.stats();
+        assert_eq!(
+            (&stats["faults"]["cut_stream"], &stats["abandoned"]),
+            (&json!(1), &json!(0))
+        );
+    }
+
+    #[tokio::test]
+    async fn models_are_listed_and_other_paths_are_not_there() {
+        let state = state(Faults::default());
+        let (_, said) = send(&state, "GET", "/v1/models", &json!({})).await;
+        let said: Value = serde_json::from_str(&said.unwrap()).unwrap();
+        assert_eq!(
+            (&said["data"][0]["id"], &said["data"][1]["id"]),
+            (&json!("m"), &json!("n"))
+        );
+        let (status, said) = send(&state, "POST", "/v1/responses", &json!({})).await;
+        assert!(status == 404 && said.unwrap().contains("/v1/responses"));
+    }
+}

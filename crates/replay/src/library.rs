@@ -1,0 +1,316 @@
+//! The recorded replies, by prompt and model. Each text is held once, the prompts not at all.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use thiserror::Error;
+use tiercast_records::RecordsError;
+use tiercast_records::completions::{self, Completion};
+
+use crate::key::Key;
+
+/// A reply as it was recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    /// None where the file has a row but no reply.
+    pub(crate) text: Option<Box<str>>,
+    pub(crate) finish_reason: Option<Box<str>>,
+    pub(crate) input_tokens: Option<u32>,
+    pub(crate) output_tokens: Option<u32>,
+    pub(crate) latency_s: Option<f64>,
+    n_asked: AtomicU32,
+}
+
+impl Recorded {
+    /// How often it was asked for before; counts this time.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.n_asked.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Everything that can be replayed.
+#[derive(Debug, Default)]
+pub struct Library {
+    models: Vec<String>,
+    prompts: HashSet<Key>,
+    replies: HashMap<(Key, usize), Recorded>,
+    has_messages: bool,
+}
+
+/// Why a library cannot be made.
+#[derive(Debug, Error)]
+pub enum LibraryError {
+    /// The file cannot be read, or breaks a rule.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// A prompt that should be JSON and is not, or a pair twice.
+    #[error("{}: prompt {prompt_id}, model `{model}`: {what}", file.display())]
+    Row {
+        /// The file.
+        file: PathBuf,
+        /// The prompt's id.
+        prompt_id: String,
+        /// The model.
+        model: String,
+        /// What is wrong, and the mend.
+        what: &'static str,
+    },
+    /// Models were asked for that answered nothing.
+    #[error("no reply of {unknown} in {}; its models are: {known}", file.display())]
+    NoSuchModel {
+        /// The file.
+        file: PathBuf,
+        /// Those asked for.
+        unknown: String,
+        /// Those there are.
+        known: String,
+    },
+}
+
+/// Why there is nothing to replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Model,
+    Prompt,
+    Pair,
+    Reply,
+}
+
+impl Library {
+    /// Reads an outcome file; `models` narrows it.
+    pub fn read(file: &Path, models: Option<&[String]>) -> Result<Self, LibraryError> {
+        let mut library = Self::default();
+        let mut known: BTreeMap<String, usize> = BTreeMap::new();
+        let mut first_wrong = None;
+        completions::for_each(file, |row| {
+            let is_wanted = models.is_none_or(|models| models.iter().any(|model| model == row.model));
+            let next = library.models.len();
+            let model = *known
+                .entry(row.model.to_owned())
+                .or_insert(if is_wanted { next } else { usize::MAX });
+            if !is_wanted || first_wrong.is_some() {
+                return;
+            }
+            if model == next {
+                library.models.push(row.model.to_owned());
+            }
+            first_wrong = library.add(&row, model).err().map(|what| LibraryError::Row {
+                file: file.to_path_buf(),
+                prompt_id: row.prompt_id.to_owned(),
+                model: row.model.to_owned(),
+                what,
+            });
+        })?;
+        first_wrong.map_or(Ok(()), Err)?;
+        check_models(file, models, &known)?;
+        library.replies.shrink_to_fit();
+        Ok(library)
+    }
+
+    fn add(&mut self, row: &Completion<'_>, model: usize) -> Result<(), &'static str> {
+        let key = self.key_of(row)?;
+        let recorded = Recorded {
+            text: row.response.map(Into::into),
+            finish_reason: row.finish_reason.map(Into::into),
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            latency_s: row.latency_s,
+            n_asked: AtomicU32::new(0),
+        };
+        self.prompts.insert(key);
+        match self.replies.insert((key, model), recorded) {
+            None => Ok(()),
+            Some(_) => Err("the pair is there twice; leave one row per prompt and model"),
+        }
+    }
+
+    fn key_of(&mut self, row: &Completion<'_>) -> Result<Key, &'static str> {
+        match row.prompt {
+            Some(prompt) if row.is_messages_json => {
+                self.has_messages = true;
+                let prompt: Value = serde_json::from_str(prompt)
+                    .map_err(|_| "the prompt is not JSON; write {\"messages\": [...], \"tools\": [...]} or set prompt_format to text")?;
+                Ok(Key::of_messages(&prompt["messages"], &prompt["tools"]))
+            }
+            Some(prompt) => Ok(Key::of_text(prompt)),
+            None => Key::of_id(row.prompt_id)
+                .ok_or("it has neither text nor an id of 16 hex digits; use a file with the column `prompt`"),
+        }
+    }
+
+    /// Names of the models, in the order of the file.
+    pub fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    /// Number of prompts.
+    pub fn n_prompts(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Number of pairs with a reply.
+    pub fn n_replies(&self) -> usize {
+        self.replies.values().filter(|recorded| recorded.text.is_some()).count()
+    }
+
+    /// Pairs that were asked for, and calls beyond the first of each.
+    pub(crate) fn asked(&self) -> (u64, u64) {
+        let asked = self
+            .replies
+            .values()
+            .map(|recorded| recorded.n_asked.load(Ordering::Relaxed));
+        asked
+            .filter(|n| *n > 0)
+            .fold((0, 0), |(pairs, again), n| (pairs + 1, again + u64::from(n) - 1))
+    }
+
+    /// The reply to a request, its prompt's key, and the model's index.
+    pub(crate) fn find(
+        &self,
+        model: &str,
+        messages: &Value,
+        tools: &Value,
+        last_user_text: Option<&str>,
+    ) -> Result<(Key, usize, &Recorded), Missing> {
+        let model = self
+            .models
+            .iter()
+            .position(|name| name == model)
+            .ok_or(Missing::Model)?;
+        let as_messages = self.has_messages.then(|| Key::of_messages(messages, tools));
+        let as_text = last_user_text
+            .into_iter()
+            .flat_map(|text| [Key::of_text(text), Key::of_id_of(text)]);
+        let mut keys = as_messages.into_iter().chain(as_text);
+        let key = keys.find(|key| self.prompts.contains(key)).ok_or(Missing::Prompt)?;
+        let recorded = self.replies.get(&(key, model)).ok_or(Missing::Pair)?;
+        recorded.text.as_ref().ok_or(Missing::Reply)?;
+        Ok((key, model, recorded))
+    }
+}
+
+fn check_models(file: &Path, models: Option<&[String]>, known: &BTreeMap<String, usize>) -> Result<(), LibraryError> {
+    let unknown: Vec<String> = models
+        .into_iter()
+        .flatten()
+        .filter(|model| !known.contains_key(*model))
+        .map(|model| format!("`{model}`"))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(LibraryError::NoSuchModel {
+        file: file.to_path_buf(),
+        unknown: unknown.join(", "),
+        known: known.keys().cloned().collect::<Vec<_>>().join(", "),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A row to replay.
+    pub(crate) fn row<'a>(prompt: &'a str, model: &'a str, response: Option<&'a str>) -> Completion<'a> {
+        Completion {
+            prompt_id: "p",
+            prompt: Some(prompt),
+            is_messages_json: false,
+            model,
+            response,
+            finish_reason: None,
+            input_tokens: Some(9),
+            output_tokens: Some(2),
+            latency_s: None,
+        }
+    }
+
+    /// A library of these rows.
+    pub(crate) fn library(rows: &[Completion<'_>]) -> Library {
+        let mut library = Library::default();
+        for row in rows {
+            let models = &mut library.models;
+            let model = models.iter().position(|name| name == row.model).unwrap_or_else(|| {
+                models.push(row.model.to_owned());
+                models.len() - 1
+            });
+            library.add(row, model).unwrap();
+        }
+        library
+    }
+
+    fn find(library: &Library, model: &str, messages: &Value) -> Result<String, Missing> {
+        let text = messages[0]["content"].as_str();
+        let (_, _, recorded) = library.find(model, messages, &Value::Null, text)?;
+        Ok(recorded.text.as_deref().unwrap().to_owned())
+    }
+
+    #[test]
+    fn prompts_are_found_by_text_by_messages_and_by_id() {
+        let messages = Completion {
+            is_messages_json: true,
+            ..row(
+                r#"{"tools": [], "messages": [{"content": "add", "role": "user"}]}"#,
+                "m",
+                Some("c"),
+            )
+        };
+        // The first 16 digits of the SHA-256 of "abc".
+        let by_id = Completion {
+            prompt: None,
+            prompt_id: "ba7816bf8f01cfea",
+            ..row("", "m", Some("d"))
+        };
+        let library = library(&[
+            row("hi", "m", Some("a")),
+            row("ho", "n", Some("b")),
+            messages,
+            by_id,
+            row("x", "m", None),
+        ]);
+        let ask = |text: &str| json!([{"role": "user", "content": text}]);
+        let cases = [
+            ("m", ask("hi"), Ok("a")),
+            ("n", ask("ho"), Ok("b")),
+            ("m", ask("add"), Ok("c")),
+            ("m", ask("abc"), Ok("d")),
+            ("m", ask("ho"), Err(Missing::Pair)),
+            ("m", ask("x"), Err(Missing::Reply)),
+            ("m", ask("hi "), Err(Missing::Prompt)),
+            ("o", ask("hi"), Err(Missing::Model)),
+        ];
+        for (model, messages, expected) in cases {
+            assert_eq!(
+                find(&library, model, &messages),
+                expected.map(str::to_owned),
+                "{messages}"
+            );
+        }
+        assert_eq!((library.n_prompts(), library.n_replies()), (5, 4));
+    }
+
+    #[test]
+    fn rows_that_cannot_be_replayed() {
+        let mut library = library(&[row("hi", "m", Some("a"))]);
+        assert!(
+            library
+                .add(&row("hi", "m", Some("b")), 0)
+                .unwrap_err()
+                .contains("twice")
+        );
+        let broken = Completion {
+            is_messages_json: true,
+            ..row("hi", "m", None)
+        };
+        assert!(library.add(&broken, 0).unwrap_err().contains("not JSON"));
+        let nameless = Completion {
+            prompt: None,
+            ..row("", "m", None)
+        };
+        assert!(library.add(&nameless, 0).unwrap_err().contains("neither text"));
+    }
+}

@@ -1,0 +1,276 @@
+//! What a request gets, as a value: head, pieces, when each comes, and how it ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::completion::Completion;
+use crate::faults::{FaultKind, Faults};
+use crate::pace::Pace;
+
+/// Pieces of a slow drip.
+const DRIPS: usize = 20;
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// A page as a proxy would write it.
+const PAGE: &str =
+    "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Sign in to continue</h1></body></html>\n";
+
+/// An answer to be played.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Script {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) retry_after_s: Option<u32>,
+    /// Before the head.
+    pub(crate) wait: Duration,
+    /// Each comes so long after the one before it.
+    pub(crate) pieces: Vec<(Duration, Bytes)>,
+    /// The connection breaks after the last piece.
+    pub(crate) is_cut: bool,
+}
+
+/// What decides about an answer, beside the reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) is_streamed: bool,
+    pub(crate) wants_usage: bool,
+    pub(crate) pace: Pace,
+    pub(crate) fault: Option<FaultKind>,
+    pub(crate) faults: &'a Faults,
+    /// Chooses among the ways of a fault.
+    pub(crate) way: u64,
+}
+
+impl Script {
+    /// The answer with `completion` under `terms`.
+    pub(crate) fn of(completion: &Completion<'_>, terms: &Terms<'_>) -> Self {
+        match terms.fault {
+            Some(FaultKind::RateLimit) => Self::refusal(429, "rate_limit_exceeded", "too many requests"),
+            Some(FaultKind::RetryAfter) => Self {
+                retry_after_s: Some(terms.faults.retry_after_s),
+                ..Self::refusal(429, "rate_limit_exceeded", "too many requests")
+            },
+            Some(FaultKind::ServerError) => Self::refusal(500, "internal_error", "the model failed"),
+            Some(FaultKind::Timeout) => Self {
+                wait: terms.faults.hang(),
+                ..Self::refusal(504, "timeout", "the model took too long")
+            },
+            Some(FaultKind::Html) => Self::whole(HTML, Bytes::from_static(PAGE.as_bytes())),
+            None | Some(FaultKind::WrongUsage) => Self::reply(completion, terms),
+            Some(FaultKind::CutStream) => Self::reply(completion, terms).cut(),
+            Some(FaultKind::MalformedJson) => Self::reply(completion, terms).malformed(),
+            Some(FaultKind::SlowDrip) => Self::reply(completion, terms).dripping(terms.faults.drip()),
+        }
+        .merged()
+    }
+
+    fn refusal(status: u16, code: &str, message: &str) -> Self {
+        let message = format!("{message} (a fault that was asked for)");
+        let error = json!({"error": {"message": message, "type": "server_error", "param": null, "code": code}});
+        Self {
+            status,
+            ..Self::whole(JSON, error.to_string().into())
+        }
+    }
+
+    fn whole(content_type: &'static str, body: Bytes) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            retry_after_s: None,
+            wait: Duration::ZERO,
+            pieces: vec![(Duration::ZERO, body)],
+            is_cut: false,
+        }
+    }
+
+    fn reply(completion: &Completion<'_>, terms: &Terms<'_>) -> Self {
+        let usage = match terms.fault {
+            Some(FaultKind::WrongUsage) => completion.wrong_usage(terms.way),
+            _ => completion.usage(),
+        };
+        if terms.is_streamed {
+            let usage = Some(&usage).filter(|usage| terms.wants_usage && !usage.is_null());
+            return Self::stream(&completion.chunks(usage), |n| terms.pace.pieces(completion.recorded, n));
+        }
+        Self {
+            wait: terms.pace.whole(completion.recorded),
+            ..Self::whole(JSON, completion.object(&usage).to_string().into())
+        }
+    }
+
+    /// The first chunk (the role) comes at once, as it does from real servers.
+    fn stream(chunks: &[Value], pace: impl FnOnce(usize) -> (Duration, Duration)) -> Self {
+        let (first, gap) = pace(chunks.len() - 1);
+        let after = |i| match i {
+            0 => Duration::ZERO,
+            1 => first,
+            _ => gap,
+        };
+        let events = chunks.iter().enumerate();
+        let events = events.map(|(i, chunk)| (after(i), Bytes::from(format!("data: {chunk}\n\n"))));
+        let done = (Duration::ZERO, Bytes::from_static(b"data: [DONE]\n\n"));
+        Self {
+            pieces: events.chain([done]).collect(),
+            ..Self::whole(EVENTS, Bytes::new())
+        }
+    }
+
+    /// Half of it, and no end.
+    fn cut(mut self) -> Self {
+        self.keep_half();
+        self.is_cut = true;
+        self
+    }
+
+    /// Half of it; the last event ends in the middle, as does the JSON of a plain reply.
+    fn malformed(mut self) -> Self {
+        self.keep_half();
+        if self.content_type == EVENTS {
+            let (_, last) = self
+                .pieces
+                .last_mut()
+                .expect("a stream has its role and [DONE] at least");
+            *last = [&last[..last.len() / 2], b"\n\n"].concat().into();
+        }
+        self
+    }
+
+    fn keep_half(&mut self) {
+        match self.pieces.len() {
+            1 => {
+                let (_, body) = &mut self.pieces[0];
+                body.truncate(body.len() / 2);
+            }
+            n => self.pieces.truncate(n / 2),
+        }
+    }
+
+    fn dripping(self, time: Duration) -> Self {
+        let body: Vec<u8> = self
+            .pieces
+            .iter()
+            .flat_map(|(_, bytes)| bytes.iter().copied())
+            .collect();
+        let length = body.len().div_ceil(DRIPS).max(1);
+        let gap = time / u32::try_from(DRIPS).expect("twenty is a number");
+        let pieces = body.chunks(length).map(|piece| (gap, Bytes::copy_from_slice(piece)));
+        Self {
+            pieces: pieces.collect(),
+            ..self
+        }
+    }
+
+    /// What comes at once comes in one piece.
+    fn merged(mut self) -> Self {
+        let mut merged: Vec<(Duration, Vec<u8>)> = Vec::new();
+        for (after, bytes) in self.pieces {
+            match merged.last_mut() {
+                Some((_, last)) if after.is_zero() => last.extend_from_slice(&bytes),
+                _ => merged.push((after, bytes.into())),
+            }
+        }
+        self.pieces = merged.into_iter().map(|(after, bytes)| (after, bytes.into())).collect();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::Recorded;
+
+    fn script(is_streamed: bool, wants_usage: bool, pace: Pace, fault: Option<FaultKind>) -> Script {
+        let recorded = Recorded {
+            text: Some("The answer is forty-two, as it always was.".into()),
+            input_tokens: Some(9),
+            output_tokens: Some(11),
+            latency_s: Some(10.0),
+            ..Recorded::default()
+        };
+        let completion = Completion {
+            id: "replay-1",
+            model: "m",
+            recorded: &recorded,
+        };
+        let terms = Terms {
+            is_streamed,
+            wants_usage,
+            pace,
+            fault,
+            faults: &Faults::default(),
+            way: 0,
+        };
+        Script::of(&completion, &terms)
+    }
+
+    fn text(script: &Script) -> String {
+        let bytes: Vec<u8> = script.pieces.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn seconds(script: &Script) -> f64 {
+        let pieces: Duration = script.pieces.iter().map(|(after, _)| *after).sum();
+        (script.wait + pieces).as_secs_f64()
+    }
+
+    #[test]
+    fn plain_and_streamed_at_every_pace() {
+        let plain = script(false, true, Pace::Instant, None);
+        let body: Value = serde_json::from_str(&text(&plain)).unwrap();
+        assert_eq!(
+            body["choices"][0]["message"]["content"],
+            "The answer is forty-two, as it always was."
+        );
+        assert_eq!(
+            body["usage"],
+            json!({"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20})
+        );
+        assert_eq!((plain.pieces.len(), seconds(&plain)), (1, 0.0));
+
+        let streamed = script(true, true, Pace::Instant, None);
+        assert_eq!((streamed.pieces.len(), seconds(&streamed)), (1, 0.0));
+        let events: Vec<String> = text(&streamed).split("\n\n").map(str::to_owned).collect();
+        assert_eq!(events.len(), 1 + 3 + 1 + 1 + 1 + 1);
+        assert!(events[0].contains("\"role\":\"assistant\"") && events[4].contains("\"finish_reason\":\"stop\""));
+        assert!(events[5].contains("\"total_tokens\":20") && events[6] == "data: [DONE]");
+        assert!(!text(&script(true, false, Pace::Instant, None)).contains("usage"));
+
+        for is_streamed in [false, true] {
+            let slow = script(is_streamed, true, Pace::Recorded { speed: 2.0 }, None);
+            assert!((seconds(&slow) - 5.0).abs() < 1e-6);
+            assert_eq!(slow.pieces.len(), if is_streamed { 6 } else { 1 });
+        }
+    }
+
+    #[test]
+    fn every_fault() {
+        for is_streamed in [false, true] {
+            let whole = text(&script(is_streamed, true, Pace::Instant, None));
+            let faulty = |kind| script(is_streamed, true, Pace::Instant, Some(kind));
+            for kind in FaultKind::ALL {
+                let script = faulty(kind);
+                let said = text(&script);
+                let is_right = match kind {
+                    FaultKind::RateLimit => script.status == 429 && script.retry_after_s.is_none(),
+                    FaultKind::RetryAfter => script.status == 429 && script.retry_after_s == Some(1),
+                    FaultKind::ServerError => script.status == 500,
+                    FaultKind::Timeout => script.wait == Duration::from_mins(10),
+                    FaultKind::CutStream => script.is_cut && whole.starts_with(&said) && said.len() < whole.len(),
+                    FaultKind::MalformedJson => !script.is_cut && !said.contains("[DONE]") && said.len() < whole.len(),
+                    FaultKind::Html => script.content_type == HTML,
+                    FaultKind::WrongUsage => said.contains("\"total_tokens\":0"),
+                    FaultKind::SlowDrip => {
+                        said == whole && script.pieces.len() == 20 && (seconds(&script) - 2.0).abs() < 0.01
+                    }
+                };
+                assert!(is_right, "{kind:?}: {script:?}");
+            }
+        }
+    }
+}

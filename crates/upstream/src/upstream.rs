@@ -1,0 +1,326 @@
+//! One tier's endpoint: its key, its limits, its circuit breaker, and calls with retries.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::Url;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use crate::answer::{Answer, cause};
+use crate::attempt::{self, Fault};
+use crate::body::{Delivery, body};
+use crate::breaker::{Breaker, Health};
+use crate::call::{AttemptError, ChatCall, OnCut, Reply};
+use crate::client::Client;
+use crate::error::{CallError, ErrorKind, UpstreamError};
+use crate::limits::{Pause, Rate};
+use crate::retry::{self, LONGEST_WAIT};
+use crate::settings::EndpointSettings;
+
+#[cfg(test)]
+mod tests;
+
+/// A second's worth of requests may go at once.
+const REQUEST_SHARE: u32 = 60;
+
+/// Ten seconds' worth of tokens may go at once: one call takes thousands.
+const TOKEN_SHARE: u32 = 6;
+
+/// A key. Never printed; wiped from memory when dropped.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretString);
+
+impl From<String> for Secret {
+    fn from(key: String) -> Self {
+        Self(SecretString::from(key))
+    }
+}
+
+/// One tier's endpoint. Share it between tasks behind an `Arc`.
+pub struct Upstream {
+    tier: String,
+    model: String,
+    host: String,
+    url: Url,
+    settings: EndpointSettings,
+    key: Option<Secret>,
+    client: Client,
+    permits: Semaphore,
+    requests: Option<Rate>,
+    tokens: Option<Rate>,
+    pause: Pause,
+    breaker: Breaker,
+    delivery: AtomicU8,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({} at {})", self.tier, self.host)
+    }
+}
+
+impl Upstream {
+    /// The endpoint of tier `name`. `key` is the value of the variable that the settings name.
+    pub fn new(
+        name: &str,
+        settings: &EndpointSettings,
+        key: Option<Secret>,
+        client: &Client,
+    ) -> Result<Self, UpstreamError> {
+        let key = checked_key(name, settings, key)?;
+        Ok(Self {
+            tier: name.to_owned(),
+            model: settings.model().unwrap_or(name).to_owned(),
+            host: settings.host(),
+            url: settings.url("chat/completions"),
+            settings: settings.clone(),
+            key,
+            client: client.clone(),
+            permits: Semaphore::new(settings.concurrency()),
+            requests: settings
+                .requests_per_minute()
+                .map(|limit| Rate::per_minute(limit, REQUEST_SHARE)),
+            tokens: settings
+                .tokens_per_minute()
+                .map(|limit| Rate::per_minute(limit, TOKEN_SHARE)),
+            pause: Pause::default(),
+            breaker: Breaker::new(settings.breaker_failures(), settings.breaker_pause()),
+            delivery: AtomicU8::new(0),
+        })
+    }
+
+    /// Asks and reads the whole reply. Failures that may pass are retried, no earlier than the
+    /// endpoint allows. Waits its turn first: for a permit, the rates, and a pause that an answer to
+    /// another call asked for.
+    ///
+    /// Where the circuit is open it fails at once: see [`Self::circuit_open_for`].
+    pub async fn chat(&self, call: &ChatCall) -> Result<Reply, CallError> {
+        let _permit = self.permits.acquire().await.expect("this semaphore is never closed");
+        let mut failed: Vec<AttemptError> = Vec::new();
+        loop {
+            let start = Instant::now();
+            let fault = match self.attempt(call).await {
+                Ok(reply) => {
+                    return Ok(Reply {
+                        attempts: failed,
+                        ..reply
+                    });
+                }
+                Err(Refused::Open(wait)) => return Err(self.open_circuit(wait, failed)),
+                Err(Refused::Failed(fault)) => fault,
+            };
+            tracing::debug!(
+                tier = self.tier,
+                kind = fault.kind.name(),
+                status = fault.status,
+                "attempt failed"
+            );
+            failed.push(AttemptError {
+                kind: fault.kind,
+                status: fault.status,
+                after_s: start.elapsed().as_secs_f64(),
+            });
+            if self.falls_back(&fault) {
+                continue;
+            }
+            match self.wait_before_next(call, &fault, failed.len()) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(self.error(&fault, failed)),
+            }
+        }
+    }
+
+    /// How long the circuit breaker stays open, if it is: wait this long before asking again.
+    pub fn circuit_open_for(&self) -> Option<Duration> {
+        self.breaker.open_for()
+    }
+
+    /// Sends `body` once, whatever limits and the breaker say, and returns when the head of the
+    /// answer has come, of whatever status.
+    pub async fn send(&self, body: Bytes) -> Result<Answer, CallError> {
+        let sent = self.send_once(body).await;
+        sent.map_err(|fault| self.error(&fault, Vec::new()))
+    }
+
+    async fn send_once(&self, body: Bytes) -> Result<Answer, Fault> {
+        let mut request = self
+            .client
+            .0
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json, text/event-stream")
+            .body(body);
+        if let Some(key) = self.key.as_ref().and_then(authorization) {
+            request = request.header(AUTHORIZATION, key);
+        }
+        let sent = request.send().await;
+        sent.map(Answer::new).map_err(|error| {
+            let kind = if error.is_timeout() && !error.is_connect() {
+                ErrorKind::Timeout
+            } else {
+                ErrorKind::Unreachable
+            };
+            Fault::new(kind, format!("no connection ({})", cause(error)))
+        })
+    }
+
+    async fn attempt(&self, call: &ChatCall) -> Result<Reply, Refused> {
+        self.pause.over().await;
+        if let Some(rate) = &self.requests {
+            rate.wait(1).await;
+        }
+        if let Some(rate) = &self.tokens {
+            rate.wait(call.expected_tokens).await;
+        }
+        let admission = self.breaker.admit().map_err(Refused::Open)?;
+        let limit = self.settings.timeout();
+        let reply = tokio::time::timeout(limit, self.ask(call)).await.unwrap_or_else(|_| {
+            let what = format!("no whole reply within {} s", limit.as_secs_f64());
+            Err(Fault::new(ErrorKind::Timeout, what))
+        });
+        admission.finish(reply.as_ref().map_or_else(Fault::health, |_| Health::Alive));
+        if let Err(Fault {
+            retry_after: Some(wait),
+            ..
+        }) = &reply
+        {
+            self.pause.at_least((*wait).min(LONGEST_WAIT));
+        }
+        reply.map_err(Refused::Failed)
+    }
+
+    async fn ask(&self, call: &ChatCall) -> Result<Reply, Fault> {
+        let delivery = if call.stream { self.delivery() } else { Delivery::Plain };
+        let body = body(call, &self.model, &self.settings, delivery);
+        let start = Instant::now();
+        let answer = self.send_once(body).await?;
+        attempt::read(answer, start).await
+    }
+
+    /// The best that the endpoint has not refused.
+    fn delivery(&self) -> Delivery {
+        match self.delivery.load(Ordering::Relaxed) {
+            0 => Delivery::StreamWithUsage,
+            1 => Delivery::Stream,
+            _ => Delivery::Plain,
+        }
+    }
+
+    /// Whether to ask again at once for another way of delivery, as do all calls from now on.
+    fn falls_back(&self, fault: &Fault) -> bool {
+        let Some(instead) = fault.instead else { return false };
+        let before = self.delivery.fetch_max(instead as u8, Ordering::Relaxed);
+        before < instead as u8
+    }
+
+    /// The wait before the next attempt, or None if there is to be none.
+    fn wait_before_next(&self, call: &ChatCall, fault: &Fault, failures: usize) -> Option<Duration> {
+        let is_cut = fault.has_output && call.on_cut == OnCut::GiveUp;
+        let asked = fault.retry_after.unwrap_or_default();
+        let is_last = failures > self.settings.max_retries() as usize;
+        if !fault.kind.is_transient() || is_cut || is_last || asked > LONGEST_WAIT {
+            return None;
+        }
+        // Those who were told the same moment come one after the other.
+        let chance = retry::chance();
+        Some(retry::backoff(failures, chance).max(asked.mul_f64(1.0 + chance / 20.0)))
+    }
+
+    fn open_circuit(&self, wait: Duration, failed: Vec<AttemptError>) -> CallError {
+        let what = "not asked, since it failed too often in a row";
+        let fault = Fault {
+            retry_after: Some(wait),
+            ..Fault::new(ErrorKind::CircuitOpen, what)
+        };
+        self.error(&fault, failed)
+    }
+
+    fn error(&self, fault: &Fault, attempts: Vec<AttemptError>) -> CallError {
+        let tries = match attempts.len() {
+            0 | 1 => String::new(),
+            n => format!(" ({n} attempts)"),
+        };
+        CallError {
+            kind: fault.kind,
+            message: format!(
+                "tier `{}` at {}: {}{tries}; {}",
+                self.tier,
+                self.host,
+                fault.what,
+                self.mend(fault)
+            ),
+            status: fault.status,
+            attempts,
+            retry_after: fault.retry_after,
+        }
+    }
+
+    fn mend(&self, fault: &Fault) -> String {
+        match fault.kind {
+            ErrorKind::Unreachable => "check `base_url` and that the endpoint is up".to_owned(),
+            ErrorKind::Timeout => "raise `timeout_s` or lower `concurrency`".to_owned(),
+            ErrorKind::RateLimited => {
+                "lower `concurrency`, or set `requests_per_minute` and `tokens_per_minute`".to_owned()
+            }
+            ErrorKind::QuotaExceeded => "the account has no quota left: raise it, then run again".to_owned(),
+            ErrorKind::Server | ErrorKind::CircuitOpen => "the endpoint is in trouble: run again later".to_owned(),
+            ErrorKind::Unauthorized => match self.settings.api_key_env() {
+                Some(variable) => format!("check the key in {variable}"),
+                None => "name the key's environment variable in `api_key_env`".to_owned(),
+            },
+            ErrorKind::ModelNotFound => format!("it has no model `{}`: set `model` to one that it lists", self.model),
+            ErrorKind::NotFound | ErrorKind::Html | ErrorKind::NotJson => {
+                "check that `base_url` is that of an OpenAI-compatible API, as in \"https://host/v1\"".to_owned()
+            }
+            ErrorKind::Redirected => "write the final address in `base_url`".to_owned(),
+            ErrorKind::ContextTooLong => {
+                "the prompt and `max_tokens` do not fit the model's window: this tier cannot answer it".to_owned()
+            }
+            ErrorKind::ContentFiltered => "the endpoint's filter refuses this prompt".to_owned(),
+            ErrorKind::BadRequest | ErrorKind::StreamRefused => {
+                "check `parameters` against what the endpoint takes".to_owned()
+            }
+            ErrorKind::CutJson
+            | ErrorKind::CutStream
+            | ErrorKind::Malformed
+            | ErrorKind::EmptyChoices
+            | ErrorKind::TooLarge => "run again; if it stays, the endpoint or a proxy before it is at fault".to_owned(),
+        }
+    }
+}
+
+/// Why an attempt gave no reply.
+#[derive(Debug)]
+enum Refused {
+    /// The circuit is open for so long.
+    Open(Duration),
+    /// It was sent and failed.
+    Failed(Fault),
+}
+
+fn checked_key(tier: &str, settings: &EndpointSettings, key: Option<Secret>) -> Result<Option<Secret>, UpstreamError> {
+    let key = key.filter(|key| !key.0.expose_secret().trim().is_empty());
+    match (settings.api_key_env(), &key) {
+        (Some(variable), None) => Err(UpstreamError::MissingKey {
+            tier: tier.to_owned(),
+            variable: variable.to_owned(),
+            host: settings.host(),
+        }),
+        (variable, Some(key)) if authorization(key).is_none() => Err(UpstreamError::BadKey {
+            tier: tier.to_owned(),
+            variable: variable.map(str::to_owned),
+        }),
+        _ => Ok(key),
+    }
+}
+
+/// The header. Files with keys end in a line break, which does not belong to the key.
+fn authorization(key: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.0.expose_secret().trim())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
