@@ -40,11 +40,7 @@ pub(super) enum Ended {
     /// With anything else that is in the ledger.
     Stored,
     /// The circuit was open.
-    NotSent {
-        pending: Box<Pending>,
-        why: String,
-        wait: Duration,
-    },
+    NotSent { pending: Box<Pending>, why: String },
     /// In a way that may pass.
     Failed(String),
     /// As every other call to this tier would.
@@ -113,7 +109,6 @@ impl Caller {
             Meaning::CircuitOpen => Ended::NotSent {
                 pending: Box::new(pending),
                 why: error.message,
-                wait: error.retry_after.unwrap_or_default(),
             },
             Meaning::Configuration => Ended::Configuration(error.message),
             Meaning::Refused | Meaning::NotFound if !has_answered => Ended::Refused(error.message),

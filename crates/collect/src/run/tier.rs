@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tiercast_upstream::upstream::Upstream;
 use tokio::task::JoinSet;
@@ -34,6 +33,8 @@ pub(super) struct TierRun {
     in_flight: JoinSet<Ended>,
     /// Not sent because the circuit was open; as many as are in flight at most.
     again: VecDeque<Pending>,
+    /// Why the circuit opened, until something is answered: one call at a time tries meanwhile.
+    probing: Option<String>,
     n_openings: u32,
     n_refusals: u32,
     n_failures: u32,
@@ -50,6 +51,7 @@ impl TierRun {
             caller: Arc::new(Caller::new(tier, upstream, n_answered, shared)),
             in_flight: JoinSet::new(),
             again: VecDeque::new(),
+            probing: None,
             n_openings: 0,
             n_refusals: 0,
             n_failures: 0,
@@ -79,6 +81,7 @@ impl TierRun {
             let Some(last) = page.last() else { break };
             after = Some(last.at);
             for pending in page {
+                self.ask_all_again().await;
                 self.ask(pending).await;
                 if self.is_over() {
                     return Ok(());
@@ -92,11 +95,7 @@ impl TierRun {
     /// What was left because the circuit was open, until it is answered or the tier is left alone.
     async fn ask_again(&mut self) {
         loop {
-            while !self.is_over()
-                && let Some(pending) = self.again.pop_front()
-            {
-                self.ask(pending).await;
-            }
+            self.ask_all_again().await;
             if self.is_over() || (self.in_flight.is_empty() && self.again.is_empty()) {
                 return;
             }
@@ -104,16 +103,35 @@ impl TierRun {
         }
     }
 
+    async fn ask_all_again(&mut self) {
+        while !self.is_over()
+            && let Some(pending) = self.again.pop_front()
+        {
+            self.ask(pending).await;
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.stopped.is_some() || self.caller.shared.is_stopping()
+    }
+
+    /// Calls that may be in flight.
+    fn room(&self) -> usize {
+        match self.probing {
+            Some(_) => 1,
+            None => self.caller.tier.endpoint.concurrency(),
+        }
     }
 
     /// Sends one call as soon as there is room for it.
     async fn ask(&mut self, pending: Pending) {
         let caller = Arc::clone(&self.caller);
         let tokens = input_tokens(&pending.prompt);
-        while self.in_flight.len() >= caller.tier.endpoint.concurrency() && !self.is_over() {
+        while self.in_flight.len() >= self.room() && !self.is_over() {
             self.next_ended().await;
+        }
+        if let Some(why) = self.probing.clone() {
+            self.wait_for_circuit(why).await;
         }
         if self.is_over() {
             return;
@@ -141,22 +159,23 @@ impl TierRun {
     async fn next_ended(&mut self) {
         let shared = Arc::clone(&self.caller.shared);
         tokio::select! {
-            Some(ended) = self.in_flight.join_next() => self.note(ended.expect("a call does not panic")).await,
+            Some(ended) = self.in_flight.join_next() => self.note(ended.expect("a call does not panic")),
             () = shared.stopping() => {}
         }
     }
 
-    async fn note(&mut self, ended: Ended) {
+    fn note(&mut self, ended: Ended) {
         match ended {
             Ended::Answered => {
+                self.probing = None;
                 self.n_openings = 0;
                 self.n_refusals = 0;
                 self.n_failures = 0;
             }
             Ended::Stored => {}
-            Ended::NotSent { pending, why, wait } => {
+            Ended::NotSent { pending, why } => {
                 self.again.push_back(*pending);
-                self.pause(why, wait).await;
+                self.probing = Some(why);
             }
             Ended::Failed(why) => {
                 self.n_failures += 1;
@@ -175,18 +194,16 @@ impl TierRun {
     }
 
     /// Leaves the endpoint alone while its circuit is open, and for good if it opens again and again.
-    async fn pause(&mut self, why: String, wait: Duration) {
+    async fn wait_for_circuit(&mut self, why: String) {
         let caller = Arc::clone(&self.caller);
-        // All in flight are told of one opening; only the first of them waits for it.
-        if caller.upstream.circuit_open_for().is_none() || self.stopped.is_some() {
+        let Some(wait) = caller.upstream.circuit_open_for() else {
             return;
-        }
+        };
         self.n_openings += 1;
         if self.n_openings >= MAX_OPENINGS {
             self.stop(why);
             return;
         }
-        let wait = caller.upstream.circuit_open_for().unwrap_or(wait);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = caller.shared.stopping() => {}
