@@ -12,6 +12,7 @@ check may be skipped; 1 for anything else, such as a package that is not the one
 
 import argparse
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -113,9 +114,20 @@ def obtain_runtime(cache: Path) -> None:
                 check(scratch / name).unlink()
         for name in ["package.json", "package-lock.json"]:
             shutil.copy(HERE / name, scratch)
-        # Without optional packages: those are the runtimes of other machines and of graphics cards.
-        fetch(["npm", "ci", "--silent", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"], cwd=scratch)
+        # Without optional packages: those are the runtimes of other machines and of graphics cards. `npm ci` wants
+        # them in the lock file all the same, which no single machine can write; so install, then compare.
+        quiet = ["--loglevel=error", "--no-audit", "--no-fund", "--no-save"]
+        fetch(["npm", "install", "--ignore-scripts", "--omit=optional", *quiet], cwd=scratch)
+        check_lock(scratch)
         scratch.rename(runtime(cache))
+
+
+def check_lock(folder: Path) -> None:
+    """Every package that npm installed is one of ours, with the content we know."""
+    known = json.loads((HERE / "package-lock.json").read_text())["packages"]
+    for name, package in json.loads((folder / "node_modules/.package-lock.json").read_text())["packages"].items():
+        if package.get("integrity") is None or package["integrity"] != known.get(name, {}).get("integrity"):
+            raise Wrong(f"{name} {package.get('version')} is not the one in package-lock.json")
 
 
 def runtime(cache: Path) -> Path:
@@ -144,6 +156,8 @@ def fetch(command: list, **options) -> None:
     except subprocess.TimeoutExpired as e:
         raise Unavailable(f"`{command[0]}` took more than {e.timeout} s") from e
     except subprocess.CalledProcessError as e:
+        if "EINTEGRITY" in e.stderr:
+            raise Wrong(f"npm brought a package that is not the one in package-lock.json:\n{e.stderr.strip()}") from e
         words = " ".join(str(word) for word in command)
         raise Unavailable(f"`{words}` failed:\n{e.stderr.strip()}") from e
 
