@@ -71,9 +71,9 @@ def parse() -> argparse.Namespace:
     # Threads of the runtime spin at barriers: beside two busy processes on two cores, two threads
     # took 91 s for 32 tokens and one took 1.5 s.
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="after `run --`")
-    arguments = parser.parse_args()
-    arguments.command = [word for i, word in enumerate(arguments.command) if (i, word) != (0, "--")]
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    arguments = parser.parse_args(words[:cut], argparse.Namespace(command=words[cut + 1 :]))
     if not all(limit.isdecimal() and int(limit) > 0 for limit in arguments.limits.split(",")):
         parser.error("--limits takes numbers of tokens, separated by commas")
     if (arguments.action == "run") != bool(arguments.command):
