@@ -26,7 +26,7 @@ def main() -> None:
     prompts = lines(PROMPTS)
     prove(prompts)
     if arguments.replies:
-        report({prompt["prompt"]: prompt for prompt in prompts}, lines(arguments.replies))
+        report({asked(prompt): prompt for prompt in prompts}, lines(arguments.replies))
 
 
 def lines(path: Path) -> list:
@@ -34,18 +34,23 @@ def lines(path: Path) -> list:
 
 
 def prove(prompts: list) -> None:
-    texts = [prompt["prompt"] for prompt in prompts]
-    wrong = [f"twice: {text!r}" for text in {text for text in texts if texts.count(text) > 1}]
+    texts = [asked(prompt) for prompt in prompts]
+    wrong = [f"twice: {text}" for text in sorted(set(texts)) if texts.count(text) > 1]
     for prompt in prompts:
         if not passes(as_reply(prompt), prompt):
-            wrong.append(f"the reference fails its own checker: {prompt['prompt']!r}")
+            wrong.append(f"the reference fails its own checker: {asked(prompt)}")
         if passes("", prompt):
-            wrong.append(f"an empty reply passes: {prompt['prompt']!r}")
+            wrong.append(f"an empty reply passes: {asked(prompt)}")
     for line in wrong:
         print(line, file=sys.stderr)
     if wrong:
         sys.exit(1)
     print(f"{len(prompts)} prompts: every reference passes its checker, and an empty reply fails it")
+
+
+def asked(row: dict) -> str:
+    """Key of a prompt, the same in both files."""
+    return json.dumps(row.get("messages") or row["prompt"], ensure_ascii=False)
 
 
 def as_reply(prompt: dict) -> str:
@@ -105,7 +110,7 @@ def report(prompts: dict, replies: list) -> None:
     """A reply that was cut counts as wrong: it is never judged as if whole."""
     scores, cut, output = defaultdict(list), defaultdict(int), defaultdict(int)
     for reply in replies:
-        prompt, tier = prompts[reply["prompt"]], reply["model"]
+        prompt, tier = prompts[asked(reply)], reply["model"]
         whole = reply["finish_reason"] == "stop"
         for domain in (prompt["domain"], "all"):
             scores[tier, domain].append(whole and passes(reply["text"], prompt))

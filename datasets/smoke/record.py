@@ -24,7 +24,7 @@ def main() -> None:
     models = arguments.models.split(",") if arguments.models else [
         model["id"] for model in ask(f"{arguments.base_url}/models")["data"]
     ]
-    prompts = [json.loads(line)["prompt"] for line in PROMPTS.read_text().splitlines()]
+    prompts = [json.loads(line) for line in PROMPTS.read_text().splitlines()]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with open(arguments.out, "w") as file:
@@ -34,13 +34,14 @@ def main() -> None:
             print(f"{model}: {len(prompts)} replies, {time.monotonic() - start:.0f} s since the start", flush=True)
 
 
-def reply(base_url: str, model: str, prompt: str) -> dict:
-    messages = [{"role": "user", "content": prompt}]
+def reply(base_url: str, model: str, prompt: dict) -> dict:
+    messages = prompt.get("messages") or [{"role": "user", "content": prompt["prompt"]}]
+    asked = {key: prompt[key] for key in ("prompt", "messages") if key in prompt}
     start = time.monotonic()
     answer = ask(f"{base_url}/chat/completions", {"model": model, "temperature": 0, "seed": 1, "messages": messages})
     choice = answer["choices"][0]
     return {
-        "model": model, "prompt": prompt, "text": choice["message"]["content"], "finish_reason": choice["finish_reason"],
+        "model": model, **asked, "text": choice["message"]["content"], "finish_reason": choice["finish_reason"],
         "latency_s": round(time.monotonic() - start, 4), **{key: answer["usage"][key] for key in ("prompt_tokens", "completion_tokens")},
     }
 
