@@ -1,6 +1,6 @@
 // The weights behind the tiers: chat messages in, pieces of text out; used by `serve.mjs`.
-// One context with one sequence, emptied before each call, so that an answer never depends on
-// what was asked before it.
+// One context with one sequence, taken back before each call to the opening that every chat without
+// a system message of its own begins with: an answer never depends on what was asked before it.
 
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -8,9 +8,9 @@ import { pathToFileURL } from "node:url";
 import { Refusal } from "./request.mjs";
 
 // The chat template in the weights' own metadata, written out; `open` compares it.
-const DEFAULT_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
+const SYSTEM = { role: "system", content: "You are a helpful AI assistant named SmolLM, trained by Hugging Face" };
 const TEMPLATE = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-  + `{{ '<|im_start|>system\n${DEFAULT_SYSTEM}<|im_end|>\n' }}{% endif %}`
+  + `{{ '<|im_start|>system\n${SYSTEM.content}<|im_end|>\n' }}{% endif %}`
   + "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
   + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
@@ -25,43 +25,61 @@ export async function open({ runtime, weights, contextTokens, threads }) {
   }
   const context = await model.createContext({ contextSize: contextTokens, sequences: 1, threads });
   const sequence = context.getSequence();
+  const opening = message(model, SYSTEM);
   return {
-    contextTokens,
     tokens: (messages) => chatTokens(model, messages),
-    answer: (tokens, call, signal) => answer(model, sequence, tokens, call, signal),
-    close: () => llama.dispose(),
+    cached: (tokens) => (opening.every((token, i) => token === tokens[i]) ? opening.length : 0),
+    answer: (tokens, call, signal) => answer(model, sequence, opening, tokens, call, signal),
   };
+}
+
+/** Brings the sequence to the beginning of `tokens` that is known, and gives its length. */
+async function rewind(sequence, opening, tokens) {
+  if (opening.some((token, i) => token !== tokens[i])) {
+    await sequence.clearHistory();
+    return 0;
+  }
+  const held = sequence.contextTokens;
+  if (held.length < opening.length || opening.some((token, i) => token !== held[i])) {
+    await sequence.clearHistory();
+    // Always in a batch of its own: the same numbers to the last bit, whichever call is first.
+    await sequence.evaluateWithoutGeneratingNewTokens(opening);
+  } else {
+    await sequence.eraseContextTokenRanges([{ start: opening.length, end: sequence.nextTokenIndex }]);
+  }
+  return opening.length;
 }
 
 /** The frame is made of special tokens; what people wrote never is, whatever it looks like. */
 function chatTokens(model, messages) {
-  const framed = messages[0].role === "system" ? messages : [{ role: "system", content: DEFAULT_SYSTEM }, ...messages];
-  const special = (text) => model.tokenize(text, true);
-  const plain = (text) => model.tokenize(text, false, "trimLeadingSpace");
+  const framed = messages[0].role === "system" ? messages : [SYSTEM, ...messages];
   return [
-    ...framed.flatMap(({ role, content }) => [
-      ...special("<|im_start|>"), ...plain(`${role}\n${content}`), ...special("<|im_end|>"), ...plain("\n"),
-    ]),
-    ...special("<|im_start|>"), ...plain("assistant\n"),
+    ...framed.flatMap((one) => message(model, one)),
+    ...model.tokenize("<|im_start|>", true), ...model.tokenize("assistant\n"),
   ];
+}
+
+function message(model, { role, content }) {
+  const mark = (text) => model.tokenize(text, true);
+  return [...mark("<|im_start|>"), ...model.tokenize(`${role}\n${content}`), ...mark("<|im_end|>"), ...model.tokenize("\n")];
 }
 
 /**
  * Yields `{ text, tokens, logprobs }` as the answer grows and returns `{ finish, tokens }`.
  * Text is held back while it ends inside a character or may be the start of a stop text.
  */
-async function* answer(model, sequence, prompt, call, signal) {
+async function* answer(model, sequence, opening, prompt, call, signal) {
   if (prompt.length + call.maxTokens > sequence.contextSize) {
     throw new Refusal(400, `the prompt has ${prompt.length} tokens and up to ${call.maxTokens} are asked for; `
       + `the context window has ${sequence.contextSize}`, { param: "messages", code: "context_length_exceeded" });
   }
-  await sequence.clearHistory();
+  const known = await rewind(sequence, opening, prompt);
   const sampling = { temperature: call.temperature, topP: call.topP, topK: 0, minP: 0, seed: call.seed ?? randomSeed(), yieldEogToken: true };
   const wanted = { confidence: call.logprobs, probabilities: call.topLogprobs > 0 };
   const made = [];
   let sent = 0;
   let pending = [];
-  for await (const next of sequence.evaluateWithMetadata(prompt, wanted, sampling)) {
+  for await (const next of sequence.evaluateWithMetadata(prompt.slice(known), wanted, sampling)) {
     if (signal.aborted) return { finish: "stop", tokens: made.length };
     if (model.isEogToken(next.token)) {
       if (pending.length > 0) yield { text: model.detokenize(made).slice(sent), logprobs: pending };

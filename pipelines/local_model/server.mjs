@@ -51,7 +51,7 @@ export function app({ model, limits, queueCapacity, fingerprint }) {
       prompt_tokens: prompt.length,
       completion_tokens: tokens,
       total_tokens: prompt.length + tokens,
-      prompt_tokens_details: { cached_tokens: 0 },
+      prompt_tokens_details: { cached_tokens: model.cached(prompt) },
     }, call.logprobs);
   }
 

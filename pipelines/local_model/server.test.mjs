@@ -17,6 +17,7 @@ let server;
 /** Says "one two three" and stops; a token is a word. */
 const model = {
   tokens: (messages) => messages.flatMap((message) => message.content.split(" ")),
+  cached: () => 1,
   async *answer(tokens, call) {
     if (tokens.length > 50) throw new Refusal(400, "too long", { code: "context_length_exceeded" });
     atOnce += 1;
@@ -51,7 +52,7 @@ test("an answer with usage", async () => {
   ]);
   assert.deepEqual(
     { ...reply.usage },
-    { prompt_tokens: 3, completion_tokens: 3, total_tokens: 6, prompt_tokens_details: { cached_tokens: 0 } },
+    { prompt_tokens: 3, completion_tokens: 3, total_tokens: 6, prompt_tokens_details: { cached_tokens: 1 } },
   );
 });
 
