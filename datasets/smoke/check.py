@@ -91,18 +91,25 @@ def json_schema(reply: str, reference, judge: dict) -> bool:
         except ValueError:
             continue
         found = max(found or (0, None), (end, value), key=lambda pair: pair[0])
-    return found is not None and satisfies(found[1], judge["schema"])
+    if found is None or not satisfies(found[1], judge["schema"]):
+        return False
+    return not judge.get("compare") or same(found[1], reference)
 
 
-def satisfies(value, schema: dict) -> bool:
-    """The part of JSON schema that prompts.jsonl uses: flat objects whose values are given."""
+def satisfies(value: dict, schema: dict) -> bool:
+    """The part of JSON schema that prompts.jsonl uses: flat objects with typed values."""
     properties = schema["properties"]
     if set(schema["required"]) - set(value) or set(value) - set(properties):
         return False
-    same = lambda a, b: a == b and isinstance(a, bool) == isinstance(b, bool)
-    return all(same(value[key], property["const"]) for key, property in properties.items())
+    return all(type(value[key]) in TYPES[property["type"]] for key, property in properties.items())
 
 
+def same(found: dict, reference: dict) -> bool:
+    """Equal, where true is not 1 and 1.0 is 1."""
+    return found == reference and all(isinstance(found[key], bool) == isinstance(reference[key], bool) for key in found)
+
+
+TYPES = {"string": [str], "integer": [int], "number": [int, float], "boolean": [bool], "array": [list]}
 CHECKERS = {"numeric": numeric, "exact_match": exact_match, "regex": regex, "json_schema": json_schema}
 
 

@@ -1,6 +1,7 @@
 """Asks a running server every prompt at every tier and writes one JSON object a reply.
 
-    python3 pipelines/local_model/local_model.py run -- python3 datasets/smoke/record.py --out target/smoke/replies.jsonl
+    python3 pipelines/local_model/local_model.py run -- \\
+        python3 datasets/smoke/record.py --out target/smoke/replies.jsonl
 
 A first look, without ledger or retries: the recording that counts is made by `tiercast collect`.
 """
@@ -41,8 +42,13 @@ def reply(base_url: str, model: str, prompt: dict) -> dict:
     answer = ask(f"{base_url}/chat/completions", {"model": model, "temperature": 0, "seed": 1, "messages": messages})
     choice = answer["choices"][0]
     return {
-        "model": model, **asked, "text": choice["message"]["content"], "finish_reason": choice["finish_reason"],
-        "latency_s": round(time.monotonic() - start, 4), **{key: answer["usage"][key] for key in ("prompt_tokens", "completion_tokens")},
+        "model": model,
+        **asked,
+        "text": choice["message"]["content"],
+        "finish_reason": choice["finish_reason"],
+        "prompt_tokens": answer["usage"]["prompt_tokens"],
+        "completion_tokens": answer["usage"]["completion_tokens"],
+        "latency_s": round(time.monotonic() - start, 4),
     }
 
 

@@ -63,7 +63,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["obtain", "serve", "run"])
-    parser.add_argument("--cache", type=Path, default=CACHE, help="where packages are kept (default: target/local-model)")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="default: target/local-model")
     parser.add_argument("--port", type=int, default=9123, help="port on 127.0.0.1 (default: 9123; 0 takes a free one)")
     parser.add_argument("--limits", default="8,24,64", help="output tokens of the tiers, each named smol-LIMIT")
     parser.add_argument("--context-tokens", type=int, default=2048)
@@ -152,7 +152,8 @@ class Scratch:
 
 def fetch(command: list, **options) -> None:
     try:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=600, **options)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        subprocess.run(command, check=True, timeout=600, **quiet, **options)
     except subprocess.TimeoutExpired as e:
         raise Unavailable(f"`{command[0]}` took more than {e.timeout} s") from e
     except subprocess.CalledProcessError as e:

@@ -61,7 +61,8 @@ function chatTokens(model, messages) {
 
 function message(model, { role, content }) {
   const mark = (text) => model.tokenize(text, true);
-  return [...mark("<|im_start|>"), ...model.tokenize(`${role}\n${content}`), ...mark("<|im_end|>"), ...model.tokenize("\n")];
+  const plain = (text) => model.tokenize(text);
+  return [...mark("<|im_start|>"), ...plain(`${role}\n${content}`), ...mark("<|im_end|>"), ...plain("\n")];
 }
 
 /**
@@ -74,7 +75,8 @@ async function* answer(model, sequence, opening, prompt, call, signal) {
       + `the context window has ${sequence.contextSize}`, { param: "messages", code: "context_length_exceeded" });
   }
   const known = await rewind(sequence, opening, prompt);
-  const sampling = { temperature: call.temperature, topP: call.topP, topK: 0, minP: 0, seed: call.seed ?? randomSeed(), yieldEogToken: true };
+  const { temperature, topP, seed = randomSeed() } = call;
+  const sampling = { temperature, topP, topK: 0, minP: 0, seed, yieldEogToken: true };
   const wanted = { confidence: call.logprobs, probabilities: call.topLogprobs > 0 };
   const made = [];
   let sent = 0;

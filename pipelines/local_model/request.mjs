@@ -24,7 +24,8 @@ export function chatCall(text, limits) {
   const model = need(body, "model", (v) => typeof v === "string", "must be the name of a model");
   if (!limits.has(model)) {
     const known = [...limits.keys()].join(", ");
-    throw new Refusal(404, `there is no model \`${model}\`; there are ${known}`, { param: "model", code: "model_not_found" });
+    const message = `there is no model \`${model}\`; there are ${known}`;
+    throw new Refusal(404, message, { param: "model", code: "model_not_found" });
   }
   refuseUnoffered(body);
   const asked = may(body, "max_completion_tokens", isCount, "must be a whole number, 1 or more")
@@ -36,7 +37,7 @@ export function chatCall(text, limits) {
     maxTokens: Math.min(asked ?? Infinity, limits.get(model)),
     temperature: may(body, "temperature", (v) => isNumber(v, 0, 2), "must be a number from 0 to 2") ?? 1,
     topP: may(body, "top_p", (v) => isNumber(v, 0, 1) && v > 0, "must be a number above 0, at most 1") ?? 1,
-    seed: may(body, "seed", (v) => Number.isInteger(v) && v >= 0 && v < 2 ** 32, "must be a whole number below 2^32") ?? null,
+    seed: may(body, "seed", isSeed, "must be a whole number from 0, below 2^32"),
     stop: stops(body),
     stream: may(body, "stream", isFlag, "must be true or false") ?? false,
     includeUsage: may(options, "include_usage", isFlag, "must be true or false") ?? false,
@@ -49,6 +50,8 @@ export function chatCall(text, limits) {
 const isObject = (v) => typeof v === "object" && v !== null && !Array.isArray(v);
 const isFlag = (v) => typeof v === "boolean";
 const isCount = (v) => Number.isInteger(v) && v >= 1;
+const isSeed = (v) => Number.isInteger(v) && isNumber(v, 0, 2 ** 32 - 1);
+const isList = (v) => Array.isArray(v) && v.length > 0;
 const isNumber = (v, low, high) => typeof v === "number" && v >= low && v <= high;
 
 function object(text) {
@@ -89,7 +92,7 @@ function refuseUnoffered(body) {
 }
 
 function messages(body) {
-  const list = need(body, "messages", (v) => Array.isArray(v) && v.length > 0, "must be a list with at least one message");
+  const list = need(body, "messages", isList, "must be a list with at least one message");
   return list.map((message, i) => {
     const at = (what) => new Refusal(400, `\`messages[${i}]\` ${what}`, { param: "messages" });
     if (!isObject(message)) throw at("must be an object");
@@ -104,7 +107,8 @@ function messages(body) {
 
 function stops(body) {
   const isText = (v) => typeof v === "string" && v.length > 0;
-  const isList = (v) => Array.isArray(v) && v.length <= MAX_STOPS && v.every(isText);
-  const given = may(body, "stop", (v) => isText(v) || isList(v), `must be a text or at most ${MAX_STOPS} of them, none empty`);
+  const isSome = (v) => Array.isArray(v) && v.length <= MAX_STOPS && v.every(isText);
+  const mend = `must be a text or at most ${MAX_STOPS} of them, none empty`;
+  const given = may(body, "stop", (v) => isText(v) || isSome(v), mend);
   return given === undefined ? [] : [given].flat();
 }

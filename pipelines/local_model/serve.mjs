@@ -20,7 +20,8 @@ const { values } = parseArgs({
 const number = (key) => Number(values[key]);
 const limits = new Map(values.limits.split(",").map((limit) => [`smol-${limit}`, Number(limit)]));
 
-const model = await open({ runtime: values.runtime, weights: values.weights, contextTokens: number("context-tokens"), threads: number("threads") });
+const { runtime, weights } = values;
+const model = await open({ runtime, weights, contextTokens: number("context-tokens"), threads: number("threads") });
 const server = app({ model, limits, queueCapacity: number("queue-capacity"), fingerprint: values.fingerprint });
 server.on("error", (error) => {
   console.error(`cannot listen on 127.0.0.1:${values.port}: ${error.message}`);

@@ -29,7 +29,8 @@ export function app({ model, limits, queueCapacity, fingerprint }) {
       await line(signal, () => chat(call, response, signal));
     } else if (path === "/v1/models" || path === "/health") {
       allow(request, "GET");
-      send(response, 200, path === "/health" ? { status: "ok" } : { object: "list", data: [...limits.keys()].map(described) });
+      const models = { object: "list", data: [...limits.keys()].map(described) };
+      send(response, 200, path === "/health" ? { status: "ok" } : models);
     } else {
       throw new Refusal(404, `there is no ${path}; there are /v1/chat/completions, /v1/models and /health`);
     }
@@ -57,7 +58,8 @@ export function app({ model, limits, queueCapacity, fingerprint }) {
 
   function head(call) {
     const id = `chatcmpl-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 10)}`;
-    return { id, object: call.stream ? "chat.completion.chunk" : "chat.completion", created: seconds(), model: call.model, system_fingerprint: fingerprint };
+    const object = call.stream ? "chat.completion.chunk" : "chat.completion";
+    return { id, object, created: seconds(), model: call.model, system_fingerprint: fingerprint };
   }
 }
 
@@ -100,7 +102,8 @@ function queue(capacity) {
   let [last, waiting] = [Promise.resolve(), 0];
   return (signal, work) => {
     if (waiting > capacity) {
-      throw new Refusal(429, `${capacity} calls are waiting already; try again later`, { code: "queue_full", retryAfter: 1 });
+      const message = `${capacity} calls are waiting already; try again later`;
+      throw new Refusal(429, message, { code: "queue_full", retryAfter: 1 });
     }
     waiting += 1;
     const turn = last.then(() => (signal.aborted ? undefined : work())).finally(() => { waiting -= 1; });
@@ -129,7 +132,8 @@ async function text(request) {
 }
 
 function fail(response, error) {
-  const refusal = error instanceof Refusal ? error : new Refusal(500, "the model failed; see the server's standard error");
+  const failed = "the model failed; see the server's standard error";
+  const refusal = error instanceof Refusal ? error : new Refusal(500, failed);
   if (error !== refusal) console.error(error);
   if (response.destroyed) return;
   if (response.headersSent) {

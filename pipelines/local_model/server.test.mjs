@@ -71,7 +71,8 @@ test("limits of the tier and of the call", async () => {
 });
 
 test("a stream ends with the reason, the usage and [DONE]", async () => {
-  const text = await (await ask(call({ stream: true, stream_options: { include_usage: true }, logprobs: true }))).text();
+  const more = { stream: true, stream_options: { include_usage: true }, logprobs: true };
+  const text = await (await ask(call(more))).text();
   const events = text.trim().split("\n\n").map((event) => event.replace(/^data: /, ""));
   assert.equal(events.pop(), "[DONE]");
   const chunks = events.map((event) => JSON.parse(event));
