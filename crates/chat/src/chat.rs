@@ -1,5 +1,6 @@
 //! OpenAI chat completions to and from the neutral form.
 
+mod known;
 pub(crate) mod read;
 pub(crate) mod reply;
 pub(crate) mod stream_in;

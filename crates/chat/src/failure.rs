@@ -109,7 +109,7 @@ fn status(word: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn check(body: Value, status: u16, code: &str, message: &str) {
+    fn check(body: &Value, status: u16, code: &str, message: &str) {
         let failure = Failure::read(&map(body.clone())).expect("an error");
         assert_eq!(
             (failure.status, failure.code.as_str(), failure.message.as_str()),
@@ -121,31 +121,31 @@ mod tests {
     #[test]
     fn errors_of_every_dialect_are_read() {
         check(
-            json!({"error": {"message": "slow down", "type": "requests", "param": null, "code": "rate_limit_exceeded"}}),
+            &json!({"error": {"message": "slow down", "type": "requests", "param": null, "code": "rate_limit_exceeded"}}),
             429,
             "rate_limit_exceeded",
             "slow down",
         );
         check(
-            json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "r"}),
+            &json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "r"}),
             503,
             "overloaded_error",
             "Overloaded",
         );
         check(
-            json!({"type": "error", "code": "server_error", "message": "oops", "param": null, "sequence_number": 3}),
+            &json!({"type": "error", "code": "server_error", "message": "oops", "param": null, "sequence_number": 3}),
             500,
             "server_error",
             "oops",
         );
         check(
-            json!({"error": "model is loading"}),
+            &json!({"error": "model is loading"}),
             502,
             "bad_upstream",
             "model is loading",
         );
         check(
-            json!({"error": {}}),
+            &json!({"error": {}}),
             502,
             "upstream_error",
             "the upstream gave no reason",

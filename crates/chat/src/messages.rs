@@ -1,6 +1,7 @@
 //! Anthropic Messages to and from the neutral form.
 
 pub(crate) mod effort;
+mod known;
 pub(crate) mod read;
 pub(crate) mod reply;
 pub(crate) mod stream_in;

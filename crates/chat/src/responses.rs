@@ -1,5 +1,6 @@
 //! OpenAI Responses to and from the neutral form.
 
+mod known;
 pub(crate) mod read;
 pub(crate) mod reply;
 pub(crate) mod stream_in;

@@ -119,9 +119,10 @@ impl SseReader {
             if self.held_bytes() > self.max_event_bytes {
                 self.is_too_large = true;
             } else if let Some(byte) = rest.first() {
-                self.n_read += 1;
-                self.after_return = *byte == b'\r';
-                bytes = &rest[1..];
+                let n = if rest.starts_with(b"\r\n") { 2 } else { 1 };
+                self.n_read += n as u64;
+                self.after_return = *byte == b'\r' && n == 1;
+                bytes = &rest[n..];
                 events.extend(self.end_line_ranged());
             }
         }

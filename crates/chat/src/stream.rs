@@ -255,3 +255,6 @@ pub(crate) fn object(event: &SseEvent) -> Result<serde_json::Map<String, serde_j
 pub(crate) fn malformed(error: &crate::error::ChatError) -> Failure {
     Failure::bad_gateway(format!("the upstream sent an event in the wrong form: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

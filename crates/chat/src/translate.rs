@@ -1,8 +1,8 @@
 //! Requests and replies from one dialect into another.
 //!
 //! # What is lost on purpose
-//! Some of a request is dropped because the reply would be the same; the tables `Known` at the head of
-//! each `read` module list these fields one by one. In short:
+//! Some of a request is dropped because the reply would be the same; the tables in
+//! each dialect's `known` module list these fields one by one. In short:
 //!
 //! | from | dropped | why |
 //! | --- | --- | --- |
@@ -12,7 +12,7 @@
 //! | Chat | `stream_options`, `prediction` | shape of our stream; speed |
 //! | OpenAI, to Messages | `store`, `metadata`, `prompt_cache_*`, `service_tier` auto or default | the provider's books |
 //! | OpenAI, to Messages | `detail` of images, name and strictness of a schema | no counterpart, always held to |
-//! | Messages | `is_error` of a result, `diagnostics`, `input_examples`, `thinking` disabled | the result says so itself; hints |
+//! | Messages | `is_error` of a result, `context_management`, `diagnostics`, `input_examples`, `thinking` disabled | the result says so itself; hints |
 //!
 //! System prompts amid a conversation go to its head in Messages; `user` is `metadata.user_id` there.
 //! Thoughts in replies are dropped. All else that the other dialect cannot say is [`Untranslatable`].

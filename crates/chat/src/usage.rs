@@ -18,6 +18,8 @@ pub struct UsageReader {
     /// Whether the chunk of usage is taken out.
     cuts_usage: bool,
     cut: Option<Range<u64>>,
+    /// What was taken out ended in a carriage return: a newline right after it goes too.
+    cut_at_return: bool,
     /// Bytes of an event that is not whole yet, held back while it may have to be taken out.
     held: Vec<u8>,
     /// Where in the stream `held` begins.
@@ -33,6 +35,7 @@ impl UsageReader {
             summary: StreamSummary::default(),
             cuts_usage: false,
             cut: None,
+            cut_at_return: false,
             held: Vec::new(),
             held_at: 0,
         }
@@ -60,14 +63,16 @@ impl UsageReader {
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let events = self.sse.push_ranged(bytes);
         self.held.extend_from_slice(bytes);
+        self.widen_cut();
         let mut passed = Vec::new();
         for (event, range) in events {
             if self.look(&event) {
                 self.pass_to(range.start, &mut passed);
                 let n_cut = self.index(range.end);
-                self.held.drain(..n_cut);
+                self.cut_at_return = self.held.drain(..n_cut).next_back() == Some(b'\r');
                 self.held_at = range.end;
                 self.cut = Some(range);
+                self.widen_cut();
             } else {
                 self.pass_to(range.end, &mut passed);
             }
@@ -94,6 +99,18 @@ impl UsageReader {
         // A stream that told its reason to finish is whole, even where the last word is missing.
         self.summary.is_complete |= self.summary.finish.is_some() && self.summary.failure.is_none();
         self.held_all()
+    }
+
+    fn widen_cut(&mut self) {
+        let (Some(next), true) = (self.held.first(), self.cut_at_return) else {
+            return;
+        };
+        self.cut_at_return = false;
+        if *next == b'\n' {
+            self.held.remove(0);
+            self.held_at += 1;
+            self.cut = self.cut.take().map(|cut| cut.start..cut.end + 1);
+        }
     }
 
     fn held_all(&mut self) -> Vec<u8> {
@@ -136,3 +153,6 @@ fn is_usage_chunk(event: &SseEvent) -> bool {
         && serde_json::from_str::<Value>(&event.data)
             .is_ok_and(|chunk| chunk["usage"].is_object() && chunk["choices"].as_array().is_some_and(Vec::is_empty))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use crate::chat::known::{
+    ASSISTANT, BODY, CALL, CALLED, FORMAT, FUNCTION, IMAGE, PART, PROMPT, SCHEMA, TOOL, TOOL_RESULT,
+};
 use crate::error::Unreadable;
-use crate::fields::{Fields, Known, Plain, Reading};
+use crate::fields::{Fields, Reading};
 use crate::neutral::{Asked, Format, Image, Output, Part, Tool, ToolChoice, Turn};
 
 type Read<T> = Result<T, Unreadable>;
@@ -19,101 +22,6 @@ pub(crate) const OPENAI: [&str; 8] = [
     "store",
     "user",
 ];
-
-const BODY: Known = Known {
-    read: &[
-        "model",
-        "messages",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "top_p",
-        "stop",
-        "stream",
-        "reasoning_effort",
-        "verbosity",
-        "metadata",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-    ],
-    // `stream_options` shapes the client's stream, which we write; `prediction` only makes a reply faster.
-    dropped: &["stream_options", "prediction"],
-    default: &[
-        ("n", Plain::One),
-        ("frequency_penalty", Plain::Zero),
-        ("presence_penalty", Plain::Zero),
-        ("logprobs", Plain::False),
-        ("top_logprobs", Plain::Zero),
-        ("logit_bias", Plain::Empty),
-        ("functions", Plain::Empty),
-        ("modalities", Plain::Only("text")),
-    ],
-};
-const PROMPT: Known = Known {
-    read: &["role", "content"],
-    dropped: &[],
-    default: &[],
-};
-/// What a client sends back of a reply that it got, with what providers add to it.
-const ASSISTANT: Known = Known {
-    read: &["role", "content", "refusal", "tool_calls"],
-    dropped: &["annotations", "reasoning", "reasoning_content"],
-    default: &[],
-};
-const TOOL_RESULT: Known = Known {
-    read: &["role", "content", "tool_call_id"],
-    dropped: &["name"],
-    default: &[],
-};
-const PART: Known = Known {
-    read: &["type", "text", "image_url", "refusal"],
-    dropped: &["cache_control", "prompt_cache_breakpoint"],
-    default: &[],
-};
-const IMAGE: Known = Known {
-    read: &["url", "detail"],
-    dropped: &[],
-    default: &[],
-};
-const CALL: Known = Known {
-    read: &["id", "type", "function"],
-    dropped: &["index"],
-    default: &[],
-};
-const CALLED: Known = Known {
-    read: &["name", "arguments"],
-    dropped: &[],
-    default: &[],
-};
-const TOOL: Known = Known {
-    read: &["type", "function"],
-    dropped: &["cache_control"],
-    default: &[],
-};
-const FUNCTION: Known = Known {
-    read: &["name", "description", "parameters", "strict"],
-    dropped: &[],
-    default: &[],
-};
-const FORMAT: Known = Known {
-    read: &["type", "json_schema"],
-    dropped: &[],
-    default: &[],
-};
-const SCHEMA: Known = Known {
-    read: &["name", "description", "schema", "strict"],
-    dropped: &[],
-    default: &[],
-};
 
 pub(crate) fn read(body: &Map<String, Value>, reading: Reading) -> Read<Asked> {
     let body = Fields::new(body);

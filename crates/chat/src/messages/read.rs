@@ -4,86 +4,13 @@ use serde_json::{Map, Value};
 
 use crate::chat::read::texts;
 use crate::error::Unreadable;
-use crate::fields::{Fields, Known, Plain, Reading};
+use crate::fields::{Fields, Reading};
 use crate::messages::effort::effort;
+use crate::messages::known::{BLOCK, BODY, CHOICE, FORMAT, MESSAGE, METADATA, OUTPUT, TOOL};
 use crate::messages::strict::is_closed;
 use crate::neutral::{Asked, Format, Image, Output, Part, Tool, ToolChoice, Turn};
 
 type Read<T> = Result<T, Unreadable>;
-
-const BODY: Known = Known {
-    read: &[
-        "model",
-        "messages",
-        "system",
-        "tools",
-        "tool_choice",
-        "output_config",
-        "output_format",
-        "max_tokens",
-        "temperature",
-        "top_p",
-        "stop_sequences",
-        "stream",
-        "thinking",
-        "metadata",
-    ],
-    dropped: &["cache_control", "diagnostics"],
-    default: &[
-        ("service_tier", Plain::Word("auto")),
-        ("service_tier", Plain::Word("standard_only")),
-        ("speed", Plain::Word("standard")),
-        ("mcp_servers", Plain::Empty),
-    ],
-};
-const METADATA: Known = Known {
-    read: &["user_id"],
-    dropped: &[],
-    default: &[],
-};
-const MESSAGE: Known = Known {
-    read: &["role", "content"],
-    dropped: &[],
-    default: &[],
-};
-const BLOCK: Known = Known {
-    read: &[
-        "type",
-        "text",
-        "source",
-        "id",
-        "name",
-        "input",
-        "tool_use_id",
-        "content",
-    ],
-    // A failed call says so in its result too; no other dialect has a mark for it.
-    dropped: &["cache_control", "citations", "is_error"],
-    default: &[("caller", Plain::Type("direct"))],
-};
-const TOOL: Known = Known {
-    read: &["type", "name", "description", "input_schema", "strict"],
-    dropped: &["cache_control", "eager_input_streaming", "input_examples"],
-    default: &[
-        ("defer_loading", Plain::False),
-        ("allowed_callers", Plain::Only("direct")),
-    ],
-};
-const CHOICE: Known = Known {
-    read: &["type", "name", "disable_parallel_tool_use"],
-    dropped: &[],
-    default: &[],
-};
-const OUTPUT: Known = Known {
-    read: &["effort", "format"],
-    dropped: &[],
-    default: &[],
-};
-const FORMAT: Known = Known {
-    read: &["type", "schema"],
-    dropped: &[],
-    default: &[],
-};
 
 pub(crate) fn read(body: &Map<String, Value>, reading: Reading) -> Read<Asked> {
     let body = Fields::new(body);

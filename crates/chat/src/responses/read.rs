@@ -4,88 +4,11 @@ use serde_json::{Map, Value};
 
 use crate::chat::read::{named_choice, openai};
 use crate::error::Unreadable;
-use crate::fields::{Fields, Known, Plain, Reading};
+use crate::fields::{Fields, Reading};
 use crate::neutral::{Asked, Format, Image, Output, Part, Tool, ToolChoice, Turn};
+use crate::responses::known::{BODY, CALL, FORMAT, MESSAGE, PART, REASONING, RESULT, TEXT, TOOL};
 
 type Read<T> = Result<T, Unreadable>;
-
-const BODY: Known = Known {
-    read: &[
-        "model",
-        "input",
-        "instructions",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "text",
-        "max_output_tokens",
-        "temperature",
-        "top_p",
-        "stream",
-        "reasoning",
-        "include",
-        "metadata",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-    ],
-    dropped: &["stream_options"],
-    default: &[
-        ("background", Plain::False),
-        ("truncation", Plain::Word("disabled")),
-        ("top_logprobs", Plain::Zero),
-        ("context_management", Plain::Empty),
-    ],
-};
-const MESSAGE: Known = Known {
-    read: &["type", "role", "content"],
-    dropped: &["id", "status", "phase"],
-    default: &[],
-};
-const CALL: Known = Known {
-    read: &["type", "call_id", "name", "arguments"],
-    dropped: &["id", "status"],
-    default: &[("caller", Plain::Type("direct")), ("async", Plain::False)],
-};
-const RESULT: Known = Known {
-    read: &["type", "call_id", "output"],
-    dropped: &["id", "status", "name"],
-    default: &[],
-};
-const PART: Known = Known {
-    read: &["type", "text", "image_url", "detail", "refusal"],
-    dropped: &["annotations", "logprobs", "prompt_cache_breakpoint"],
-    default: &[],
-};
-const TOOL: Known = Known {
-    read: &["type", "name", "description", "parameters", "strict"],
-    dropped: &[],
-    default: &[
-        ("defer_loading", Plain::False),
-        ("async", Plain::False),
-        ("allowed_callers", Plain::Only("direct")),
-    ],
-};
-const TEXT: Known = Known {
-    read: &["format", "verbosity"],
-    dropped: &[],
-    default: &[],
-};
-const FORMAT: Known = Known {
-    read: &["type", "name", "description", "schema", "strict"],
-    dropped: &[],
-    default: &[],
-};
-/// A summary of the reasoning is an extra that no other dialect has; the reply is the same without.
-const REASONING: Known = Known {
-    read: &["effort"],
-    dropped: &["summary", "generate_summary"],
-    default: &[("mode", Plain::Word("standard")), ("context", Plain::Word("auto"))],
-};
 
 pub(crate) fn read(body: &Map<String, Value>, reading: Reading) -> Read<Asked> {
     let body = Fields::new(body);

@@ -85,9 +85,8 @@ fn write_usage(usage: Usage) -> Value {
 pub(crate) fn write(reply: Reply, options: &ReplyOptions) -> Map<String, Value> {
     let id = options.id_in(Dialect::Responses, reply.id.as_deref());
     let (status, details) = status(&reply.finish());
-    let usage = reply.usage.map(write_usage);
     let items = items(reply.outputs, &id);
-    envelope(&id, options, status, items, details, usage)
+    envelope(&id, options, status, &items, &details, reply.usage)
 }
 
 /// The status of a response that came to an end, and its `incomplete_details`.
@@ -104,9 +103,9 @@ pub(crate) fn envelope(
     id: &str,
     options: &ReplyOptions,
     status: &str,
-    output: Vec<Value>,
-    details: Value,
-    usage: Option<Value>,
+    output: &[Value],
+    details: &Value,
+    usage: Option<Usage>,
 ) -> Map<String, Value> {
     let mut response = map(json!({
         "id": id,
@@ -124,7 +123,7 @@ pub(crate) fn envelope(
         "tool_choice": "auto",
         "tools": [],
         "top_p": null,
-        "usage": usage,
+        "usage": usage.map(write_usage),
     }));
     let echoed = options.echo.iter().filter(|(_, value)| !value.is_null());
     response.extend(echoed.map(|(key, value)| (key.clone(), value.clone())));
@@ -148,7 +147,7 @@ fn items(outputs: Vec<Output>, id: &str) -> Vec<Value> {
             continue;
         }
         if !is_open {
-            items.push(message_item(&item_id("msg", id, idx), Vec::new(), "completed"));
+            items.push(message_item(&item_id("msg", id, idx), &[], "completed"));
             is_open = true;
         }
         let content = items.last_mut().and_then(|item| item["content"].as_array_mut());
@@ -161,7 +160,7 @@ pub(crate) fn item_id(prefix: &str, response_id: &str, idx: usize) -> String {
     format!("{prefix}_{}_{idx}", bare_id(response_id))
 }
 
-pub(crate) fn message_item(id: &str, content: Vec<Value>, status: &str) -> Value {
+pub(crate) fn message_item(id: &str, content: &[Value], status: &str) -> Value {
     json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
 }
 
@@ -179,8 +178,4 @@ pub(crate) fn part(output: &Output) -> Value {
         Output::Refusal(text) => json!({"type": "refusal", "refusal": text}),
         Output::Call { .. } => Value::Null,
     }
-}
-
-pub(crate) fn usage_value(usage: Option<Usage>) -> Option<Value> {
-    usage.map(write_usage)
 }

@@ -9,7 +9,7 @@ use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::neutral::{Output, map};
 use crate::reply::{Finish, ReplyOptions, Usage, settled};
-use crate::responses::reply::{call_item, envelope, item_id, message_item, part, status, usage_value};
+use crate::responses::reply::{call_item, envelope, item_id, message_item, part, status};
 use crate::sse::SseEvent;
 use crate::stream::{Delta, WriteStream};
 
@@ -72,16 +72,16 @@ impl Writer {
         item_id(prefix, &self.id, self.items.len())
     }
 
-    fn response(&self, status: &str, details: Value) -> Map<String, Value> {
-        let usage = (status != "in_progress").then(|| usage_value(self.usage)).flatten();
-        envelope(&self.id, &self.options, status, self.items.clone(), details, usage)
+    fn response(&self, status: &str, details: &Value) -> Map<String, Value> {
+        let usage = self.usage.filter(|_| status != "in_progress");
+        envelope(&self.id, &self.options, status, &self.items, details, usage)
     }
 
     fn words(&mut self, output: Output, events: &mut Vec<SseEvent>) {
         if !matches!(self.open, Some(Item::Message(_))) {
             self.close_item(events);
             self.open = Some(Item::Message(Vec::new()));
-            let item = message_item(&self.open_id(), Vec::new(), "in_progress");
+            let item = message_item(&self.open_id(), &[], "in_progress");
             let index = self.items.len();
             events.push(self.event(
                 "response.output_item.added",
@@ -166,7 +166,7 @@ impl Writer {
         }
         let item = match self.open.take() {
             None => return,
-            Some(Item::Message(parts)) => message_item(&id, parts.iter().map(part).collect(), "completed"),
+            Some(Item::Message(parts)) => message_item(&id, &parts.iter().map(part).collect::<Vec<_>>(), "completed"),
             Some(Item::Call {
                 id: call_id,
                 name,
@@ -184,7 +184,7 @@ impl Writer {
     fn start(&mut self, id: Option<&str>, events: &mut Vec<SseEvent>) {
         self.id = self.options.id_in(Dialect::Responses, id);
         for kind in ["response.created", "response.in_progress"] {
-            let response = self.response("in_progress", Value::Null);
+            let response = self.response("in_progress", &Value::Null);
             events.push(self.event(kind, json!({"response": response})));
         }
     }
@@ -229,7 +229,7 @@ impl WriteStream for Writer {
         self.close_item(events);
         let finish = settled(self.finish.take(), self.has_calls);
         let (status, details) = status(&finish);
-        let response = self.response(status, details);
+        let response = self.response(status, &details);
         events.push(self.event(&format!("response.{status}"), json!({"response": response})));
     }
 
@@ -238,7 +238,7 @@ impl WriteStream for Writer {
             self.start(None, events);
         }
         self.close_item(events);
-        let mut response = self.response("failed", Value::Null);
+        let mut response = self.response("failed", &Value::Null);
         let code = if failure.status == 429 {
             "rate_limit_exceeded"
         } else {
