@@ -446,10 +446,17 @@ pub(crate) struct ReplayArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PipelineCommand {
-    /// Run the steps of a recipe, one after the other; stops at the first that fails.
+    /// Run the steps of a recipe, one after the other; stops at the first that fails. Steps whose
+    /// inputs and outputs have not changed since they were done are skipped.
     Run {
         /// TOML recipe.
         recipe: PathBuf,
+        /// Skip nothing.
+        #[arg(long)]
+        again: bool,
+        /// Folder that remembers which steps are done.
+        #[arg(long, default_value = "runs/pipeline")]
+        memory: PathBuf,
     },
 }
 

@@ -71,8 +71,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
                 arguments.device,
             )?;
         }
+        Command::Pipeline(PipelineCommand::Run { recipe, again, memory }) => {
+            return pipeline::run(&recipe, again, &memory);
+        }
         Command::Replay(arguments) => replay::replay(&arguments)?,
-        Command::Pipeline(PipelineCommand::Run { recipe }) => return pipeline::run(&recipe),
     }
     Ok(ExitCode::SUCCESS)
 }
