@@ -426,7 +426,7 @@ fn a_ledger_of_another_configuration_is_refused() {
     let refused = |parts: &[&str]| {
         bench
             .collect(&[])
-            .refused("other", 1, &[parts, &["new --out", "concurrency"]].concat())
+            .refused("other", 1, &[parts, &["new --out", "concurrency"]].concat());
     };
     bench.config(&[("big", endpoint.url(), "parameters = { max_tokens = 6 }")]);
     refused(&["parameters of tier `big`", "\"max_tokens\":5", "\"max_tokens\":6"]);

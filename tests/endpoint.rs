@@ -1,6 +1,6 @@
 //! A made-up model endpoint whose every answer a test decides, and which can hold answers back.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::spawn;

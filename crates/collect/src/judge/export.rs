@@ -25,9 +25,9 @@ pub fn export(
     let scores = Scores::read(ledger, judges)?;
     write_outcomes::<CollectError>(path, |sink| {
         ledger.for_each_answer(plan.n_samples, |answer| {
-            let score = match fate(&answer, plan, &scores, settings) {
-                Fate::Scored(score) | Fate::Truncated(Some(score)) => score,
-                _ => return Ok(()),
+            let fate = fate(&answer, plan, &scores, settings);
+            let (Fate::Scored(score) | Fate::Truncated(Some(score))) = fate else {
+                return Ok(());
             };
             let Some(tree) = plan.trees.get(&answer.prompt.prompt_id) else {
                 return Ok(());

@@ -240,7 +240,7 @@ mod tests {
                 judge
                     .probes
                     .iter_mut()
-                    .for_each(|probe| (probe.n, probe.mean) = (1, 1.0))
+                    .for_each(|probe| (probe.n, probe.mean) = (1, 1.0));
             },
             &[],
         );
@@ -250,7 +250,7 @@ mod tests {
                     n: 1,
                     bias: 1.0,
                     flipped: 1.0,
-                })
+                });
             },
             &[],
         );

@@ -246,13 +246,10 @@ impl Judges {
         }
         let definition: Definition =
             serde_json::from_value(value.clone()).map_err(|error| config(&format!("its judge: {error}")))?;
-        let (kind, check, identity) = match plain(&definition)? {
-            Some(plain) => plain,
-            None => {
-                return Err(config(
-                    "its judge is a command, a model or a combination: describe it in [judge.judges.NAME] and name it here",
-                ));
-            }
+        let Some((kind, check, identity)) = plain(&definition)? else {
+            return Err(config(
+                "its judge is a command, a model or a combination: describe it in [judge.judges.NAME] and name it here",
+            ));
         };
         let judge = self.add(kind, kind.to_owned(), check, &identity);
         self.inline.insert(text, judge);

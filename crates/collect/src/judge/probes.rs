@@ -78,7 +78,7 @@ pub fn probes(sources: &[Source]) -> Vec<Probe> {
                 kind,
                 source: idx,
                 reply,
-            })
+            });
         };
         add(Kind::Good, source.good.clone());
         add(Kind::Empty, String::new());

@@ -86,11 +86,11 @@ fn text(fields: &mut Map<String, Value>) -> Result<PromptText, Fault> {
     match (string(fields, "prompt")?, list(fields, "messages")?) {
         (Some(_), Some(_)) => Err(Fault::new("messages", "it stands beside `prompt`", EITHER)),
         (None, None) => Err(Fault::new("prompt", "it is missing or empty", EITHER)),
-        (None, Some(messages)) => chat(messages, tools),
+        (None, Some(messages)) => chat(&messages, tools),
         (Some(prompt), None) => match format.as_deref() {
             Some("messages_json") => checked_chat(prompt),
             None | Some("text") if tools.is_none() => Ok(PromptText::Text(prompt)),
-            None | Some("text") => chat(vec![json!({"role": "user", "content": prompt})], tools),
+            None | Some("text") => chat(&[json!({"role": "user", "content": prompt})], tools),
             Some(other) => {
                 let mend = "Write text, or messages_json for {\"messages\": [...], \"tools\": [...]}";
                 Err(Fault::new("prompt_format", format!("`{other}` is no format"), mend))
@@ -99,7 +99,7 @@ fn text(fields: &mut Map<String, Value>) -> Result<PromptText, Fault> {
     }
 }
 
-fn chat(messages: Vec<Value>, tools: Option<Vec<Value>>) -> Result<PromptText, Fault> {
+fn chat(messages: &[Value], tools: Option<Vec<Value>>) -> Result<PromptText, Fault> {
     checked_chat(json!({"messages": messages, "tools": tools.unwrap_or_default()}).to_string())
 }
 
