@@ -49,7 +49,7 @@ fn another_version() {
         &data,
         "format",
         set("format_version", json!(1)),
-        &["format version 1", "reads 2", "train again"],
+        &["format version 1", "reads 3", "train again"],
     );
     check(
         &data,

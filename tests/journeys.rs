@@ -14,6 +14,7 @@ mod endpoint;
 mod fixture;
 mod http;
 mod interruption;
+mod judge;
 mod parity;
 mod pipeline;
 mod reference;

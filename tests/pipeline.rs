@@ -74,3 +74,78 @@ fn a_wrong_recipe_is_refused_before_anything_runs() {
     );
     tiercast(&["pipeline", "run", &data.at("none.toml")]).refused("no file", 1, &["none.toml"]);
 }
+
+#[test]
+fn a_step_is_skipped_while_what_it_reads_and_writes_is_unchanged() {
+    let data = Fixture::new();
+    let training = data.training("checkpoint");
+    let (outcomes, checkpoint, predictions) = (
+        data.at("outcomes.parquet"),
+        data.at("checkpoint"),
+        data.at("predictions.parquet"),
+    );
+    let predict = [
+        "predict",
+        "--checkpoint",
+        &checkpoint,
+        "--outcomes",
+        &outcomes,
+        "--out",
+        &predictions,
+    ];
+    let step = |run: &[&str], inputs: &[&str], outputs: &[&str]| {
+        let list = |words: &[&str]| serde_json::to_string(words).unwrap();
+        format!(
+            "[[step]]\nrun = {}\ninputs = {}\noutputs = {}\n",
+            list(run),
+            list(inputs),
+            list(outputs)
+        )
+    };
+    let training: Vec<&str> = training.iter().map(String::as_str).collect();
+    let steps = [
+        step(&training, &[&outcomes], &[&checkpoint]),
+        step(&predict, &[&checkpoint, &outcomes], &[&predictions]),
+    ];
+    fs::write(
+        data.path("recipe.toml"),
+        format!("description = \"twice\"\n{}", steps.concat()),
+    )
+    .unwrap();
+    let (recipe, memory) = (data.at("recipe.toml"), data.at("memory"));
+    let skipped = |more: &[&str]| {
+        let words = ["pipeline", "run", &recipe, "--memory", &memory];
+        let run = tiercast(&[&words[..], more].concat()).ok();
+        run.stderr.matches("unchanged, skipped").count()
+    };
+    assert_eq!(skipped(&[]), 0, "the first time");
+    assert_eq!(skipped(&[]), 2, "nothing has changed");
+    // What a step left is gone: it alone runs again, and leaves the same.
+    fs::remove_file(data.path("predictions.parquet")).unwrap();
+    assert_eq!(skipped(&[]), 1, "an output is gone");
+    assert_eq!(skipped(&[]), 2, "the same bytes again");
+    assert_eq!(skipped(&["--again"]), 0, "asked to skip nothing");
+}
+
+#[test]
+fn what_a_recipe_needs_in_the_background_is_named_when_it_cannot_start() {
+    let data = Fixture::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let recipe = format!(
+        "description = \"x\"\n[[background]]\nrun = [\"serve\", \"--checkpoint\", \"none\"]\nlisten = \"{address}\"\n\
+         [[step]]\nrun = [\"data\", \"validate\", {:?}]\n",
+        data.at("outcomes.parquet")
+    );
+    fs::write(data.path("recipe.toml"), recipe).unwrap();
+    let words = [
+        "pipeline",
+        "run",
+        &data.at("recipe.toml"),
+        "--memory",
+        &data.at("memory"),
+    ];
+    tiercast(&words).refused("the address is taken", 1, &["listens on", &address.to_string()]);
+    drop(listener);
+    tiercast(&words).refused("it ends at once", 1, &["in the background ended"]);
+}

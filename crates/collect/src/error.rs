@@ -65,6 +65,9 @@ pub enum CollectError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What a writer told everybody who waited for it.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Self>),
     /// Prompts or Parquet files.
     #[error(transparent)]
     Records(#[from] RecordsError),

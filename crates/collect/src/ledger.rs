@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tiercast_records::prompts::Prompt;
 
+mod judged;
 mod pages;
 mod rows;
 mod run;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod error;
 pub mod estimate;
 pub mod export;
+pub mod judge;
 pub mod ledger;
 pub mod run;
 pub mod status;

@@ -17,6 +17,7 @@ use crate::report::{
 };
 use crate::selective::selective_report;
 use crate::study::{EvaluationError, Inputs, Study};
+use crate::sweep::at_floor;
 use crate::two_tier::{certify, two_tier};
 
 /// Evaluates the forecasts beside all baselines on the rows of one split. `progress` is told what
@@ -47,11 +48,9 @@ pub(crate) fn report(
     measure_pareto_distances(study, &mut reports);
     progress("measuring predictions");
     let prediction = prediction_report(study, methods);
-    let (forecasts, auto) = (
-        methods[0].forecasts.as_deref().unwrap_or_default(),
-        &methods[0].operating[0].1.choices,
-    );
-    let selective = selective_report(study, forecasts, auto);
+    let forecasts = methods[0].forecasts.as_deref().unwrap_or_default();
+    let free = at_floor(study.inputs.catalog, forecasts, study.references.auto_floor);
+    let selective = selective_report(study, forecasts, &free.choices);
     let (slices, slice_differences) = slices(study, methods);
     let mut differences = differences(study, &reports, &replicated);
     differences.extend(slice_differences);

@@ -9,7 +9,7 @@ use crate::interval::{dot, estimate, ratio};
 use crate::operating::operating_point;
 use crate::report::{CostShare, MethodKind, MethodReport, Point, QualityRetained, SweepPoint};
 use crate::study::{GroupSums, Rows, Study, Table};
-use crate::sweep::{Setting, at_floor, at_lambda, floors, lambdas};
+use crate::sweep::{Setting, at_floor, at_floor_gated, at_lambda, floors, lambdas};
 use crate::two_tier::{scores, two_tier};
 
 /// Share of the best single tier's quality that the validated setting keeps on validation.
@@ -49,8 +49,11 @@ pub(crate) fn tiercast(study: &Study<'_>) -> Method {
     let (validation, items): (Vec<_>, Vec<_>) = (of(&study.validation), of(&study.items));
     let (catalog, references) = (study.inputs.catalog, &study.references);
     let named = [("auto", references.auto_floor), ("auto:cheap", references.cheap_floor)];
+    // As served: where the evidence is insufficient the safe tier answers.
+    let (evidence, safe) = (study.evidence(), catalog.dearest());
+    let safe_tier = |item: usize| evidence.as_ref().and_then(|of| (!of[item].sufficient).then_some(safe));
     let mut operating: Vec<(String, Setting)> = named
-        .map(|(name, floor)| (name.to_owned(), at_floor(catalog, &items, floor)))
+        .map(|(name, floor)| (name.to_owned(), at_floor_gated(catalog, &items, floor, &safe_tier)))
         .to_vec();
     let mut method = routed(study, &validation, items);
     operating.append(&mut method.operating);

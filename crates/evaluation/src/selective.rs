@@ -56,7 +56,7 @@ fn squared_error(forecasts: &[Forecast], observed: &[f64]) -> f64 {
     )
 }
 
-/// The whole section, for the choices of `auto` on `forecasts` (one row per item).
+/// The whole section, for the choices of `auto` without the gate on `forecasts` (one row per item).
 pub(crate) fn selective_report(study: &Study<'_>, forecasts: &[Vec<Forecast>], choices: &[usize]) -> SelectiveReport {
     let results = Results::of(study, forecasts, choices);
     let evidence = study.evidence();
@@ -184,7 +184,7 @@ fn gate(
         accuracy: figure(&run, |[inside, outside]| inside.accuracy - outside.accuracy),
         brier: figure(&run, |[inside, outside]| inside.brier - outside.brier),
     });
-    let safe = study.references.dearest;
+    let safe = study.inputs.catalog.dearest();
     let (quality_change, cost_change_usd) = change(study, forecasts, choices, evidence, safe);
     GateReport {
         insufficient_share: figure(&run, |[inside, outside]| {

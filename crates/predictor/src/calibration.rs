@@ -6,18 +6,46 @@ use tiercast_routing::distribution::{GRID_POINTS, QualityDistribution};
 /// Probabilities are kept this far from 0 and 1 before their logit is taken.
 const LOGIT_MARGIN: f64 = 1e-6;
 
-/// Correction of one tier.
-///
-/// Quality: Platt scaling (Platt 1999) of the survival function, one slope and offset for all
-/// thresholds of the grid, so that the result stays a distribution and 0/1 outcomes get ordinary
-/// Platt scaling. Length: the network predicts standardised log tokens.
+/// Platt scaling (Platt 1999) of the survival function: one slope and offset for all thresholds of
+/// the grid, so that the result stays a distribution and 0/1 outcomes get ordinary Platt scaling.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TierCalibration {
+pub struct Platt {
     /// Slope on the logit of P(quality >= threshold); positive.
     pub slope: f64,
     /// Offset on that logit.
     pub offset: f64,
+}
+
+impl Platt {
+    /// No correction.
+    pub const IDENTITY: Self = Self {
+        slope: 1.0,
+        offset: 0.0,
+    };
+
+    /// Corrected P(quality >= threshold) from the raw one.
+    pub fn survival(&self, raw: f64) -> f64 {
+        1.0 / (1.0 + (-(self.slope * logit(raw) + self.offset)).exp())
+    }
+
+    /// Between this one (`share` = 0) and another (`share` = 1).
+    fn towards(&self, other: &Self, share: f64) -> Self {
+        Self {
+            slope: (1.0 - share) * self.slope + share * other.slope,
+            offset: (1.0 - share) * self.offset + share * other.offset,
+        }
+    }
+}
+
+/// Correction of one tier. Length: the network predicts standardised log tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierCalibration {
+    /// Of quality, for prompts like those of training.
+    pub known: Platt,
+    /// Of quality, for prompts of tasks never seen: there a forecast is worth less.
+    pub unknown: Platt,
     /// Mean of ln(1 + output tokens) on the training rows.
     pub length_mean: f64,
     /// Standard deviation of the same; 0 when output tokens were absent or constant: then the
@@ -35,8 +63,8 @@ pub struct TierCalibration {
 impl TierCalibration {
     /// No correction; lengths unknown.
     pub const IDENTITY: Self = Self {
-        slope: 1.0,
-        offset: 0.0,
+        known: Platt::IDENTITY,
+        unknown: Platt::IDENTITY,
         length_mean: 0.0,
         length_std: 0.0,
         length_factor: 1.0,
@@ -47,8 +75,10 @@ impl TierCalibration {
     /// Says what is wrong with the values, if anything.
     pub fn check(&self) -> Result<(), String> {
         let values = [
-            ("slope", self.slope, 1e-6),
-            ("offset", self.offset, f64::MIN),
+            ("known.slope", self.known.slope, 1e-6),
+            ("known.offset", self.known.offset, f64::MIN),
+            ("unknown.slope", self.unknown.slope, 1e-6),
+            ("unknown.offset", self.unknown.offset, f64::MIN),
             ("length_mean", self.length_mean, 0.0),
             ("length_std", self.length_std, 0.0),
             ("length_factor", self.length_factor, 1e-6),
@@ -64,8 +94,10 @@ impl TierCalibration {
         }
     }
 
-    /// The corrected distribution of raw mass `pmf` (length of the grid).
-    pub fn quality(&self, pmf: &[f64]) -> QualityDistribution {
+    /// The corrected distribution of raw mass `pmf` (length of the grid) of a prompt whose task was
+    /// never seen with probability `unknown`.
+    pub fn quality(&self, pmf: &[f64], unknown: f64) -> QualityDistribution {
+        let platt = self.known.towards(&self.unknown, unknown);
         let mut mass = [0.0; GRID_POINTS];
         let mut above = 1.0; // corrected P(quality >= GRID[point])
         let mut below = 0.0; // raw P(quality < GRID[point + 1])
@@ -74,17 +106,12 @@ impl TierCalibration {
             let next = if point + 1 == GRID_POINTS {
                 0.0
             } else {
-                self.survival(1.0 - below).min(above)
+                platt.survival(1.0 - below).min(above)
             };
             mass[point] = above - next;
             above = next;
         }
         QualityDistribution::new(mass).unwrap_or(QualityDistribution::two_point(0.5))
-    }
-
-    /// Corrected P(quality >= threshold) from the raw one.
-    pub fn survival(&self, raw: f64) -> f64 {
-        1.0 / (1.0 + (-(self.slope * logit(raw) + self.offset)).exp())
     }
 
     /// Expected output tokens from the network's mean and standard deviation of standardised log
@@ -118,7 +145,7 @@ mod tests {
         pmf[0] = 0.25;
         pmf[10] = 0.25;
         pmf[20] = 0.5;
-        let corrected = TierCalibration::IDENTITY.quality(&pmf);
+        let corrected = TierCalibration::IDENTITY.quality(&pmf, 0.5);
         for (after, before) in corrected.pmf().iter().zip(pmf) {
             assert!((after - before).abs() < 1e-5);
         }
@@ -129,12 +156,18 @@ mod tests {
         let mut pmf = [0.0; GRID_POINTS];
         pmf[0] = 0.5;
         pmf[20] = 0.5;
-        let corrected = TierCalibration {
-            offset: 3.0_f64.ln(),
+        let tier = TierCalibration {
+            known: Platt {
+                offset: 3.0_f64.ln(),
+                ..Platt::IDENTITY
+            },
             ..TierCalibration::IDENTITY
-        }
-        .quality(&pmf);
-        assert!((corrected.mean() - 0.75).abs() < 1e-5);
+        };
+        let mean = |unknown| tier.quality(&pmf, unknown).mean();
+        assert!((mean(0.0) - 0.75).abs() < 1e-5);
+        // A task never seen has a correction of its own; here it is none.
+        assert!((mean(1.0) - 0.5).abs() < 1e-5);
+        assert!((0.5..0.75).contains(&mean(0.5)));
     }
 
     #[test]

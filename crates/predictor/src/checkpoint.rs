@@ -31,7 +31,7 @@ use crate::views::Tables;
 use crate::weights;
 
 const FORMAT: &str = "tiercast-checkpoint";
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "network.bpk";
 const NETWORK: &str = "network.json";

@@ -37,6 +37,8 @@ pub struct Raw {
     pub length_std: Vec<f64>,
     /// What the row rests on.
     pub evidence: Evidence,
+    /// Probability that the row is of a task never seen.
+    pub unknown: f64,
 }
 
 /// What the networks say of one row.
@@ -72,6 +74,7 @@ impl Model {
             length_mean: says.length_mean,
             length_std: says.length_std,
             evidence,
+            unknown: self.pool.gate.unknown(similarity),
         }
     }
 }

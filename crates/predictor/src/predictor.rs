@@ -134,26 +134,30 @@ impl Predictor {
     /// The same for one request.
     pub fn assess_one(&self, features: &Features) -> Assessment {
         let raw = self.model.raw(&self.encoding.encode(features));
-        let tiers = self.catalog.tiers().iter().zip(&self.calibration.tiers).enumerate();
-        let forecasts = tiers
-            .map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, &raw, features))
-            .collect();
-        // What has no words is like nothing that was trained on.
-        let is_empty = features.ask_tokens == 0;
-        Assessment {
-            forecasts,
-            evidence: if is_empty { Evidence::NONE } else { raw.evidence },
-        }
+        assessment_of(&self.catalog, &self.calibration.tiers, &raw, features)
     }
 }
 
-/// The forecast of one tier (at `tier_idx` of the catalog) from what the network says of a row.
-pub fn forecast_of(tier: &Tier, tier_idx: usize, fit: &TierCalibration, raw: &Raw, features: &Features) -> Forecast {
+/// Forecasts of all tiers from what the model says of a row.
+pub fn assessment_of(catalog: &Catalog, fits: &[TierCalibration], raw: &Raw, features: &Features) -> Assessment {
+    let tiers = catalog.tiers().iter().zip(fits).enumerate();
+    // What has no words is like nothing that was trained on.
+    let is_empty = features.ask_tokens == 0;
+    Assessment {
+        forecasts: tiers
+            .map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, raw, features))
+            .collect(),
+        evidence: if is_empty { Evidence::NONE } else { raw.evidence },
+    }
+}
+
+/// That of one tier (at `tier_idx` of the catalog).
+fn forecast_of(tier: &Tier, tier_idx: usize, fit: &TierCalibration, raw: &Raw, features: &Features) -> Forecast {
     let ask = f64::from(features.ask_tokens);
     let input_tokens = fit.input_tokens(ask + f64::from(features.context_tokens));
     let output_tokens = fit.output_tokens(raw.length_mean[tier_idx], raw.length_std[tier_idx]);
     Forecast {
-        quality: fit.quality(&raw.quality[tier_idx]),
+        quality: fit.quality(&raw.quality[tier_idx], raw.unknown),
         input_tokens,
         output_tokens,
         cost_usd: tier.cost_usd(input_tokens, output_tokens),

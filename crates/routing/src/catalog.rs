@@ -82,6 +82,15 @@ impl Catalog {
         &self.tiers
     }
 
+    /// Position of the tier that is safe where nothing is known: that with the highest price of a
+    /// million tokens in and out together.
+    pub fn dearest(&self) -> usize {
+        let price = |tier: &Tier| tier.input_usd_per_mtok + tier.output_usd_per_mtok;
+        let ranked = self.tiers.iter().enumerate();
+        let dearest = ranked.max_by(|a, b| price(a.1).total_cmp(&price(b.1)).then(b.0.cmp(&a.0)));
+        dearest.map_or(0, |(tier_idx, _)| tier_idx)
+    }
+
     /// Position of a tier by name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.tiers.iter().position(|tier| tier.name == name)

@@ -1,7 +1,7 @@
 //! What is served: a checkpoint's tiers and levels, with the deployment's own prices.
 
 use tiercast_predictor::checkpoint::ServiceLevels;
-use tiercast_routing::catalog::{Catalog, Tier};
+use tiercast_routing::catalog::Catalog;
 
 use crate::settings::{Settings, SettingsError};
 
@@ -25,7 +25,7 @@ impl Deployment {
     ) -> Result<Self, SettingsError> {
         let catalog = settings.apply(catalog)?;
         let named = settings.safe_tier.as_deref().and_then(|name| catalog.position(name));
-        let safe_tier = named.unwrap_or_else(|| dearest(catalog.tiers()));
+        let safe_tier = named.unwrap_or_else(|| catalog.dearest());
         Ok(Self {
             catalog,
             checkpoint: checkpoint.into(),
@@ -64,14 +64,4 @@ impl Deployment {
         let names: Vec<&str> = self.catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
         names.join(", ")
     }
-}
-
-/// Index of the tier with the highest price of a million tokens in and out together.
-fn dearest(tiers: &[Tier]) -> usize {
-    let price = |tier: &Tier| tier.input_usd_per_mtok + tier.output_usd_per_mtok;
-    let ranked = tiers
-        .iter()
-        .enumerate()
-        .max_by(|a, b| price(a.1).total_cmp(&price(b.1)).then(b.0.cmp(&a.0)));
-    ranked.map_or(0, |(tier_idx, _)| tier_idx)
 }

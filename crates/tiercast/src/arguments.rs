@@ -45,6 +45,14 @@ pub(crate) enum Command {
     /// was stopped or killed. At the end OUT/completions.parquet holds every reply. Exit code 1 where
     /// calls are left.
     Collect(CollectArguments),
+    /// Score what was collected, measure the judges, and write the outcome file that `train` takes.
+    ///
+    /// [judge] in the config says which judge scores which prompts: exact match, numbers, regular
+    /// expressions, JSON schemas, commands, and models that score by a rubric or compare in pairs.
+    /// Models have to pass [judge.gate]: agreement with themselves, verdicts that can be read, and
+    /// answers of known worth; exit code 1 where one does not, or where the run was stopped. Verdicts
+    /// are kept in RUN/ledger.sqlite and never paid for twice; a changed rubric starts anew.
+    Judge(JudgeArguments),
     /// Write the features of every prompt of outcome files with text.
     Featurise(FeaturiseArguments),
     /// Train a checkpoint: fit on `train`, stop and calibrate on `validation`.
@@ -368,6 +376,45 @@ pub(crate) struct ServeArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct JudgeArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<JudgeCommand>,
+    /// Folder of the run, as `collect --out` wrote it.
+    #[arg(long, required = true)]
+    pub(crate) run: Option<PathBuf>,
+    /// Configuration with the table [judge].
+    #[arg(long, default_value = "tiercast.toml")]
+    pub(crate) config: PathBuf,
+    /// Outcome file to write (default: RUN/outcomes.parquet).
+    #[arg(long)]
+    pub(crate) outcomes: Option<PathBuf>,
+    /// The most that all verdicts of the configured judges may cost together, earlier runs included:
+    /// stops before a call that could exceed it.
+    #[arg(long, value_name = "USD", value_parser = parse_amount)]
+    pub(crate) max_cost_usd: Option<f64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JudgeCommand {
+    /// The figures of the last `judge` as a page, with Markdown and JSON beside it.
+    Report {
+        /// Folder of the run.
+        #[arg(long)]
+        run: PathBuf,
+        /// Page to write (default: RUN/judge.html).
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Print JSON too.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ReplayArguments {
     /// Outcome file (Parquet) with the columns `prompt` and `response`.
     #[arg(long)]
@@ -399,10 +446,17 @@ pub(crate) struct ReplayArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PipelineCommand {
-    /// Run the steps of a recipe, one after the other; stops at the first that fails.
+    /// Run the steps of a recipe, one after the other; stops at the first that fails. Steps whose
+    /// inputs and outputs have not changed since they were done are skipped.
     Run {
         /// TOML recipe.
         recipe: PathBuf,
+        /// Skip nothing.
+        #[arg(long)]
+        again: bool,
+        /// Folder that remembers which steps are done.
+        #[arg(long, default_value = "runs/pipeline")]
+        memory: PathBuf,
     },
 }
 

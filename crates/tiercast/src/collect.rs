@@ -32,7 +32,7 @@ use self::text::{estimate_text, plan_text, status_text};
 const GRACE: Duration = Duration::from_secs(30);
 
 /// What is left running after that is abandoned.
-const ABANDON_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const ABANDON_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs either.
 pub(crate) fn command(arguments: &CollectArguments) -> anyhow::Result<ExitCode> {
@@ -211,7 +211,7 @@ async fn run_to_end(to_run: Run, stopped: watch::Receiver<Stop>) -> anyhow::Resu
 }
 
 /// The first signal lets calls in flight end, a second one or the end of the grace leaves them.
-async fn listen(first: impl Future<Output = ()>, stop: watch::Sender<Stop>) {
+pub(crate) async fn listen(first: impl Future<Output = ()>, stop: watch::Sender<Stop>) {
     first.await;
     say("stopping: calls in flight are waited for, since they are paid for; Ctrl-C again leaves them");
     // Nobody listens any more when the run has just ended.

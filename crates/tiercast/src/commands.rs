@@ -30,7 +30,7 @@ use crate::arguments::{
 };
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
-use crate::{collect, data, encoders, pipeline, quickstart, reference, replay, route, serve, suite};
+use crate::{collect, data, encoders, judge, pipeline, quickstart, reference, replay, route, serve, suite};
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
 const LEAST_COST_USD: f64 = 1e-9;
@@ -49,6 +49,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Data(DataCommand::Describe { file, tiers, json }) => data::describe(&file, tiers, json)?,
         Command::Data(DataCommand::Reference { from, out }) => reference::build(&from, &out)?,
         Command::Collect(arguments) => return collect::command(&arguments),
+        Command::Judge(arguments) => return judge::command(&arguments),
         Command::Featurise(arguments) => featurise(&arguments)?,
         Command::Train(arguments) => train_checkpoint(&arguments).map(|_| ())?,
         Command::Evaluate(arguments) => evaluate_command(arguments)?,
@@ -70,8 +71,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
                 arguments.device,
             )?;
         }
+        Command::Pipeline(PipelineCommand::Run { recipe, again, memory }) => {
+            return pipeline::run(&recipe, again, &memory);
+        }
         Command::Replay(arguments) => replay::replay(&arguments)?,
-        Command::Pipeline(PipelineCommand::Run { recipe }) => return pipeline::run(&recipe),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,6 +175,7 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     let dense = encoders::load(&arguments.fit.encoder, arguments.fit.encoder_weights.as_deref())?;
     let encoder = dense.as_ref().map(|dense| &dense.encoder);
     let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits, encoder)?;
+    tell_of_score_kinds(&rows.outcomes);
     let options = TrainOptions {
         encoder_weights: dense.map(|dense| dense.weights),
         ..train_options(arguments, &rows.outcomes)?
@@ -190,6 +194,19 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
         arguments.out.display()
     ));
     Ok(manifest)
+}
+
+/// Several judges in one file: tiers of one prompt are always judged alike, so decisions compare what
+/// compares; means over prompts mix the judges' scales.
+fn tell_of_score_kinds(outcomes: &Outcomes) {
+    if outcomes.score_kinds.len() > 1 {
+        say(&format!(
+            "note: scores of {} kinds ({}) are taken together: the quality of a prompt is on the scale of its own judge, and \
+             means over prompts mix them",
+            outcomes.score_kinds.len(),
+            outcomes.score_kinds.join(", ")
+        ));
+    }
 }
 
 fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Result<TrainOptions> {
@@ -281,6 +298,7 @@ pub(crate) fn evaluate_checkpoint(arguments: &CheckpointEvaluation) -> anyhow::R
         .map(|tier| tier.name.clone())
         .collect();
     let rows = read_rows(&arguments.rows, Some(tiers), None, predictor.dense_encoder())?;
+    tell_of_score_kinds(&rows.outcomes);
     say(&format!("predicting {} prompts", rows.outcomes.prompts.len()));
     let (forecasts, evidence): (Vec<_>, Vec<_>) = predictor
         .assess(&rows.features)

@@ -5,6 +5,7 @@ mod collect;
 mod commands;
 mod data;
 mod encoders;
+mod judge;
 mod pipeline;
 mod progress;
 mod quickstart;

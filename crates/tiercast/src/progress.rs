@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tiercast_collect::ledger::Status;
+use tiercast_collect::ledger::{Status, Verdict};
 use tiercast_collect::run::Step;
 use tiercast_trainer::fit::{Epoch, Phase};
 
@@ -129,4 +129,55 @@ impl CollectProgress {
 )]
 pub(crate) fn say(what: &str) {
     eprintln!("{what}");
+}
+
+/// Progress of judging: verdicts by models and commands, what failed and what it cost. How many
+/// there will be is not known before: repeats and second orders are drawn on the way.
+pub(crate) struct JudgeProgress {
+    bar: Option<ProgressBar>,
+    state: Mutex<Collected>,
+}
+
+impl JudgeProgress {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} judging: {pos} verdicts  {msg}  [{elapsed}]")
+                .expect("the template is a constant");
+            ProgressBar::new_spinner().with_style(style)
+        });
+        let state = Mutex::new(Collected {
+            n_done: 0,
+            n_failed: 0,
+            cost_usd: 0.0,
+            last_line: Instant::now(),
+        });
+        Self { bar, state }
+    }
+
+    #[expect(clippy::print_stderr, reason = "progress lines where there is no terminal")]
+    pub(crate) fn verdict(&self, verdict: &Verdict) {
+        // Counts stay counts, whatever panicked beside them.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.n_done += 1;
+        state.n_failed += u64::from(!verdict.parsed);
+        state.cost_usd += verdict.cost_usd.unwrap_or(0.0);
+        let figures = format!("{} not to be read, {:.4} US dollars", state.n_failed, state.cost_usd);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(state.n_done);
+                bar.set_message(figures);
+            }
+            None if state.last_line.elapsed() >= BETWEEN_LINES => {
+                state.last_line = Instant::now();
+                eprintln!("{} verdicts, {figures}", state.n_done);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }

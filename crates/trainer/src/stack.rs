@@ -87,6 +87,15 @@ fn views_of(seen: &Seen<'_>, neighbours: &Neighbours, pool: &Pool) -> Views {
     model::views(seen.tables, neighbours, pool, row, &seen.nearest, &seen.says)
 }
 
+/// What the pool says of rows that its parts were not fitted on.
+pub fn pooled<'a>(seen: &[Seen<'a>], model: &Model) -> Vec<(Vec<Pmf>, &'a Row)> {
+    let of_row = |seen: &Seen<'a>| {
+        let views = views_of(seen, &model.neighbours, &model.pool);
+        (model.pool.mix(&views, similarity(&seen.nearest)), seen.row)
+    };
+    seen.par_iter().map(of_row).collect()
+}
+
 /// The settings under which the neighbours alone have the lowest CRPS.
 fn fit_neighbours(seen: &[Seen<'_>], neighbours: &Neighbours) -> NeighbourSettings {
     let mut candidates = Vec::new();

@@ -14,21 +14,21 @@ use tiercast_predictor::encoding::Encoding;
 use tiercast_predictor::model::{Model, Raw};
 use tiercast_predictor::neighbours::{MOST_PROMPTS, Neighbours};
 use tiercast_predictor::network::{Ensemble, NetworkConfig, QualityNetwork};
-use tiercast_predictor::predictor::forecast_of;
-use tiercast_predictor::views::Tables;
+use tiercast_predictor::predictor::assessment_of;
+use tiercast_predictor::views::{Pmf, Tables};
 use tiercast_predictor::weights;
 use tiercast_records::features::Features;
 use tiercast_records::outcomes::{CostKind, Outcome, Outcomes, Prompt, Split};
 use tiercast_routing::catalog::Catalog;
-use tiercast_routing::decide::Forecast;
 use tiercast_routing::distribution::GRID;
+use tiercast_routing::evidence::Assessment;
 
-use crate::calibrate::{fit_length, fit_quality, fit_service_levels};
+use crate::calibrate::{Scored, fit_length, fit_quality, fit_service_levels};
 use crate::dataset::{self, LengthScale, Row, length_scale};
 use crate::fit::{Data, Epoch, FitConfig, Phase, fit_one};
 use crate::folds::{fold_of, group_of, task_groups};
 use crate::prices::{fit_catalog, fit_input_tokens};
-use crate::stack::{Seen, Without, fit_doubt, fit_pool, look};
+use crate::stack::{Seen, Without, fit_doubt, fit_pool, look, pooled};
 use crate::tables::{TableViews, fit_tables};
 use crate::vocabulary::fit_encoding;
 
@@ -167,12 +167,22 @@ pub fn train(
         .par_iter()
         .map(|row| model.raw(&row.encoded))
         .collect();
-    let tiers: Vec<TierCalibration> = (0..models.len())
-        .map(|tier| calibrate_tier(&prepared, features, &raw, tier))
+    let validation_quality: Vec<(Vec<Pmf>, &Row)> = raw
+        .iter()
+        .zip(&prepared.validation)
+        .map(|(raw, row)| (raw.quality.clone(), row))
         .collect();
-    let forecasts = forecasts(&prepared.catalog, &tiers, features, &prepared.validation, &raw);
-    let service_levels = fit_service_levels(&prepared.catalog, &forecasts, &prepared.validation);
-    let validation = validation_figures(&curves, &forecasts, &prepared.validation);
+    let [known, unknown] = [known, unknown].map(|seen| pooled(&seen, &model));
+    let tiers: Vec<TierCalibration> = (0..models.len())
+        .map(|tier| {
+            let [known, unknown, validation] = [&known, &unknown, &validation_quality].map(|rows| of_tier(rows, tier));
+            let start = calibrate_tokens(&prepared, features, &raw, tier);
+            fit_quality(&known, &unknown, &validation, start)
+        })
+        .collect();
+    let assessments = assessments(&prepared.catalog, &tiers, features, &prepared.validation, &raw);
+    let service_levels = fit_service_levels(&prepared.catalog, &assessments, &prepared.validation);
+    let validation = validation_figures(&curves, &assessments, &prepared.validation);
     let provenance = provenance(outcomes, &models, &prepared, options, validation);
     let contents = Contents {
         weights: weights::to_bytes(&Ensemble { members }).map_err(TrainError::Weights)?,
@@ -466,7 +476,7 @@ fn tasks_of(outcomes: &Outcomes, prompts: &[usize]) -> Vec<String> {
     dataset::tasks(&prompts)
 }
 
-fn calibrate_tier(prepared: &Prepared, features: &[Features], validation: &[Raw], tier: usize) -> TierCalibration {
+fn calibrate_tokens(prepared: &Prepared, features: &[Features], validation: &[Raw], tier: usize) -> TierCalibration {
     let pairs: Vec<(f64, f64)> = prepared
         .train
         .iter()
@@ -484,39 +494,40 @@ fn calibrate_tier(prepared: &Prepared, features: &[Features], validation: &[Raw]
         input_tokens_offset,
         ..TierCalibration::IDENTITY
     };
-    let with_length = fit_length(validation, &prepared.validation, tier, start);
-    fit_quality(validation, &prepared.validation, tier, with_length)
+    fit_length(validation, &prepared.validation, tier, start)
+}
+
+/// One tier's distributions with its scores, of the rows that it answered.
+fn of_tier<'a>(rows: &'a [(Vec<Pmf>, &Row)], tier: usize) -> Vec<Scored<'a>> {
+    let scored = |(quality, row): &'a (Vec<Pmf>, &Row)| Some((&quality[tier], row.answers[tier]?.score));
+    rows.iter().filter_map(scored).collect()
 }
 
 fn our_tokens(features: &Features) -> f64 {
     f64::from(features.ask_tokens) + f64::from(features.context_tokens)
 }
 
-fn forecasts(
+fn assessments(
     catalog: &Catalog,
     tiers: &[TierCalibration],
     features: &[Features],
     rows: &[Row],
     raw: &[Raw],
-) -> Vec<Vec<Forecast>> {
-    let of_row = |(row, raw): (&Row, &Raw)| {
-        let tiers = catalog.tiers().iter().zip(tiers).enumerate();
-        tiers
-            .map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, raw, &features[row.prompt]))
-            .collect()
-    };
-    rows.iter().zip(raw).map(of_row).collect()
+) -> Vec<Assessment> {
+    let rows = rows.iter().zip(raw);
+    rows.map(|(row, raw)| assessment_of(catalog, tiers, raw, &features[row.prompt]))
+        .collect()
 }
 
-fn validation_figures(curves: &[Epoch], forecasts: &[Vec<Forecast>], rows: &[Row]) -> BTreeMap<String, f64> {
+fn validation_figures(curves: &[Epoch], assessments: &[Assessment], rows: &[Row]) -> BTreeMap<String, f64> {
     let best: Vec<f64> = curves
         .iter()
         .filter(|epoch| epoch.best && epoch.phase == Phase::Quality)
         .map(|epoch| epoch.validation_score)
         .collect();
     let mut squares = Vec::new();
-    for (forecast, row) in forecasts.iter().zip(rows) {
-        for (forecast, answer) in forecast.iter().zip(&row.answers) {
+    for (assessment, row) in assessments.iter().zip(rows) {
+        for (forecast, answer) in assessment.forecasts.iter().zip(&row.answers) {
             squares.extend(answer.map(|answer| (forecast.quality.mean() - answer.score).powi(2)));
         }
     }

@@ -45,12 +45,7 @@ fn write(samples: &[ScoredSample<'_>]) -> (tempfile::TempDir, Result<u64, Record
 #[test]
 fn samples_of_a_pair_are_one_row_that_others_read() {
     let (a, b) = (prompt("a"), prompt("b"));
-    let samples = [
-        sample(&a, "x", 1.0),
-        sample(&a, "x", 0.0),
-        sample(&a, "y", 1.0),
-        sample(&b, "x", 0.5),
-    ];
+    let samples = [sample(&a, "x", 1.0), sample(&a, "x", 0.0), sample(&a, "y", 1.0), sample(&b, "x", 0.5)];
     let (folder, written) = write(&samples);
     assert_eq!(written.unwrap(), 3);
     let path = folder.path().join("o.parquet");

@@ -72,8 +72,7 @@ impl Columns {
             Some((*field, Cell::Text(text.to_owned())))
         });
         let numbers = self.numbers.iter().filter(|(_, column)| column.is_valid(i));
-        let numbers =
-            numbers.map(|(field, column)| (*field, Cell::Number(column.as_primitive::<Float64Type>().value(i))));
+        let numbers = numbers.map(|(field, column)| (*field, Cell::Number(column.as_primitive::<Float64Type>().value(i))));
         texts.chain(numbers).collect()
     }
 }

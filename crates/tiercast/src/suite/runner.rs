@@ -15,6 +15,7 @@ use tiercast_records::features::Features;
 use tiercast_records::outcomes::{Outcomes, Split};
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::decide::Forecast;
+use tiercast_routing::evidence::Evidence;
 use tiercast_trainer::fit::FitConfig;
 use tiercast_trainer::train::{TrainOptions, train};
 
@@ -137,6 +138,8 @@ struct Trained {
     outcomes: Outcomes,
     /// Per prompt.
     forecasts: Vec<Vec<Forecast>>,
+    /// Per prompt.
+    evidence: Vec<Evidence>,
 }
 
 /// Checkpoint ids and figures.
@@ -199,7 +202,7 @@ fn inputs<'a>(case: &Case<'_>, fold: &'a Trained, features: &'a [Features], vari
         checkpoint: fold.checkpoint.clone(),
         auto_floor: fold.floors.0,
         cheap_floor: fold.floors.1,
-        evidence: None,
+        evidence: Some(&fold.evidence),
         slices: Vec::new(),
     }
 }
@@ -223,7 +226,9 @@ fn train_fold(
     let manifest = checkpoint::unsaved(&trained.contents, &curves);
     let predictor = Predictor::new(manifest, trained.contents, settings.device)?;
     let levels = predictor.service_levels();
-    let (catalog, forecasts) = measured_tiers(case, predictor.catalog(), predictor.forecast(features))?;
+    let assessments = predictor.assess(features).into_iter();
+    let (forecasts, evidence) = assessments.map(|of| (of.forecasts, of.evidence)).unzip();
+    let (catalog, forecasts) = measured_tiers(case, predictor.catalog(), forecasts)?;
     Ok(Trained {
         checkpoint: CheckpointInfo {
             id: predictor.id().to_owned(),
@@ -235,6 +240,7 @@ fn train_fold(
         floors: (levels.auto, levels.cheap),
         outcomes,
         forecasts,
+        evidence,
     })
 }
 
@@ -291,12 +297,16 @@ fn pooled(case: &Case<'_>, folds: &[Trained]) -> Trained {
     let forecasts = (0..n_prompts)
         .map(|prompt| folds[tested_in[prompt]].forecasts[prompt].clone())
         .collect();
+    let evidence = (0..n_prompts)
+        .map(|prompt| folds[tested_in[prompt]].evidence[prompt])
+        .collect();
     Trained {
         checkpoint: folds[0].checkpoint.clone(),
         catalog: folds[0].catalog.clone(),
         floors: (floor(|fold| fold.floors.0), floor(|fold| fold.floors.1)),
         outcomes: in_fold(&case.data.outcomes, &splits),
         forecasts,
+        evidence,
     }
 }
 

@@ -1,0 +1,22 @@
+//! Scores replies: checkers without chance, commands, and models that judge by a rubric or in pairs.
+//!
+//! [`settings`] is what the file says, [`judges`] what was made of it, [`run`] judges what the ledger
+//! holds, [`figures`] says how far the judges can be trusted, [`export`] writes the outcome file.
+
+mod asked;
+mod asking;
+pub mod case;
+pub mod checkers;
+pub mod command;
+pub mod export;
+pub mod figures;
+pub mod gate;
+pub mod judges;
+pub mod page;
+pub mod plan;
+pub mod probes;
+pub mod reading;
+pub mod report;
+pub mod rubric;
+pub mod run;
+pub mod settings;

@@ -1,0 +1,479 @@
+//! Views of a report: a page that needs nothing else, Markdown, a table for the terminal. They print
+//! the same tables; none computes a figure.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::report::{Estimate, GateCheck, JudgeFigures, Report};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Rows of text under headings.
+struct Table {
+    title: &'static str,
+    explanation: &'static str,
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+/// The page.
+pub fn html(report: &Report) -> String {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "tiercast judges" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    header {
+                        h1 { "tiercast judges" }
+                        p.headline { (headline(report)) }
+                        p.second { "Scores are qualities from 0 to 1. Figures in brackets are 95 % intervals." }
+                    }
+                    @if !report.gate.is_empty() { section { h2 { "Can the judges be trusted?" } (gate(report)) } }
+                    section { h2 { "What the tiers got" } (table(&tiers(report))) }
+                    @for judge in &report.judges {
+                        section {
+                            h2 { "Judge " (judge.name) }
+                            p.second { (described(judge)) }
+                            @for part in parts(judge) { h3 { (part.title) } p { (part.explanation) } (table(&part)) }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+/// The same for quoting.
+pub fn markdown(report: &Report) -> String {
+    let mut text = format!("# tiercast judges\n\n{}\n", plain(&headline(report)));
+    let mut add = |title: &str, table: &Table| {
+        if !table.rows.is_empty() {
+            text += &format!("\n## {}\n\n{}\n", plain(title), lines(table));
+        }
+    };
+    add("Can the judges be trusted?", &gate_table(report));
+    add("What the tiers got", &tiers(report));
+    for judge in &report.judges {
+        add(&format!("Judge {}", judge.name), &counts(judge));
+        for part in parts(judge).iter().skip(1) {
+            add(&format!("Judge {}: {}", judge.name, part.title), part);
+        }
+    }
+    text
+}
+
+/// For the terminal: tiers, then figures beside their limits.
+pub fn terminal(report: &Report) -> String {
+    let mut text = aligned(&tiers(report));
+    if !report.gate.is_empty() {
+        text += &format!("\n{}", aligned(&gate_table(report)));
+    }
+    text
+}
+
+fn headline(report: &Report) -> String {
+    let failed: Vec<&GateCheck> = report.failures().collect();
+    let n_scored: u64 = report.tiers.iter().map(|tier| tier.n_scored).sum();
+    match (failed.first(), report.gate.is_empty()) {
+        (Some(first), _) => format!(
+            "{} of {} checks of the judges failed. {}",
+            failed.len(),
+            report.gate.len(),
+            first.sentence()
+        ),
+        (None, true) => format!("{n_scored} replies have a score, by judges that follow a rule and need no check."),
+        (None, false) => format!(
+            "{n_scored} replies have a score, and all {} checks of the judges passed.",
+            report.gate.len()
+        ),
+    }
+}
+
+fn described(judge: &JudgeFigures) -> String {
+    let other = match judge.n_other {
+        0 => String::new(),
+        n => format!(" {n} verdicts by an earlier configuration of this judge are kept and not used."),
+    };
+    format!(
+        "{}, marked as {} in outcome files, configuration {}.{other}",
+        judge.role, judge.score_kind, judge.hash
+    )
+}
+
+fn gate(report: &Report) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="Checks of the judges" {
+            table {
+                thead { tr { @for heading in gate_table(report).headings { th scope="col" { (heading) } } th scope="col" { "what to do" } } }
+                tbody {
+                    @for (check, cells) in report.gate.iter().zip(gate_table(report).rows) {
+                        tr {
+                            th scope="row" { (cells[0]) }
+                            @for cell in &cells[1..4] { td { (cell) } }
+                            td.failed[!check.passed].passed[check.passed] { (cells[4]) }
+                            td.wrap { @if !check.passed { (check.mend) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn gate_table(report: &Report) -> Table {
+    let row = |check: &GateCheck| {
+        let limit = if check.is_floor { "at least" } else { "at most" };
+        let verdict = if check.passed { "passed" } else { "failed" };
+        vec![
+            check.judge.clone(),
+            check.figure.clone(),
+            number(check.value),
+            format!("{limit} {}", check.limit),
+            verdict.to_owned(),
+        ]
+    };
+    Table {
+        title: "Checks",
+        explanation: "",
+        headings: vec!["judge", "figure", "value", "limit", "verdict"],
+        rows: report.gate.iter().map(row).collect(),
+    }
+}
+
+fn tiers(report: &Report) -> Table {
+    let rows = report.tiers.iter().map(|tier| {
+        let counts = [tier.n_truncated, tier.n_unanswerable, tier.n_unscored].map(|n| n.to_string());
+        [
+            vec![tier.tier.clone(), tier.n_scored.to_string(), number(tier.mean)],
+            counts.to_vec(),
+        ]
+        .concat()
+    });
+    Table {
+        title: "Tiers",
+        explanation: "",
+        headings: vec![
+            "tier",
+            "scored",
+            "mean score",
+            "truncated",
+            "unanswerable",
+            "without a score",
+        ],
+        rows: rows.collect(),
+    }
+}
+
+fn parts(judge: &JudgeFigures) -> Vec<Table> {
+    let all = [
+        counts(judge),
+        probes(judge),
+        agreement(judge),
+        position(judge),
+        by_tier(judge),
+        errors(judge),
+    ];
+    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn counts(judge: &JudgeFigures) -> Table {
+    let parse_rate = judge
+        .parse_rate
+        .map_or("n/a".to_owned(), |rate| format!("{:.1} %", 100.0 * rate));
+    let counts = [
+        judge.n_replies,
+        judge.n_scored,
+        judge.n_unparsed,
+        judge.n_failed,
+        judge.n_asked_again,
+    ]
+    .map(|n| n.to_string());
+    Table {
+        title: "Verdicts",
+        explanation: "Unparsed: a model's verdict that could not be read in two tries, or a reply in which a checker found \
+                      nothing to judge, which counts as wrong. Failed: made again by the next run.",
+        headings: vec![
+            "replies",
+            "scored",
+            "unparsed",
+            "failed",
+            "asked again",
+            "could be read",
+            "US dollars",
+        ],
+        rows: vec![[counts.to_vec(), vec![parse_rate, format!("{:.4}", judge.cost_usd)]].concat()],
+    }
+}
+
+fn probes(judge: &JudgeFigures) -> Table {
+    let rows = judge.probes.iter().map(|probe| {
+        vec![
+            probe.kind.name().replace('_', " "),
+            probe.n.to_string(),
+            number(Some(probe.mean)),
+        ]
+    });
+    Table {
+        title: "Answers of known worth",
+        explanation: "Good: the reference, else the strongest tier's answer. Off topic: a good answer to another prompt. \
+                      Truncated: the first third of a good answer. Injection: the off-topic answer and an instruction to the judge.",
+        headings: vec!["probe", "judged", "mean score"],
+        rows: rows.collect(),
+    }
+}
+
+fn agreement(judge: &JudgeFigures) -> Table {
+    let rows = judge.agreement.iter().map(|agreement| {
+        let figures = [
+            agreement.alpha_interval,
+            agreement.alpha_nominal,
+            Some(agreement.raw_equal),
+            Some(agreement.raw_near),
+        ];
+        [vec![agreement.n.to_string()], figures.map(number).to_vec()].concat()
+    });
+    Table {
+        title: "Agreement with itself",
+        explanation: "Replies of a seeded sample judged twice. Krippendorff's alpha is 1 for perfect agreement and 0 for chance; \
+                      it is not available where every judgement is the same.",
+        headings: vec!["replies", "alpha, interval", "alpha, nominal", "equal", "within 0.1"],
+        rows: rows.collect(),
+    }
+}
+
+fn position(judge: &JudgeFigures) -> Table {
+    let rows = judge.position.iter().map(|position| {
+        vec![
+            position.n.to_string(),
+            number(Some(position.bias)),
+            number(Some(position.flipped)),
+        ]
+    });
+    Table {
+        title: "What the place does",
+        explanation: "Every pair is judged in both orders and the two are averaged, which cancels a preference for a place. Bias: \
+                      1 if the first always wins, -1 if the second does. Flipped: pairs in which the same place won twice.",
+        headings: vec!["pairs", "position bias", "flipped"],
+        rows: rows.collect(),
+    }
+}
+
+fn by_tier(judge: &JudgeFigures) -> Table {
+    let has_exact = judge.tiers.iter().any(|tier| tier.n_exact > 0);
+    let rows = judge.tiers.iter().filter(|_| judge.role != "checker").map(|tier| {
+        let judged = vec![tier.tier.clone(), tier.n.to_string(), number(Some(tier.mean))];
+        let exact = [
+            tier.n_exact.to_string(),
+            number(tier.exact_mean),
+            estimate(tier.bias),
+            estimate(tier.corrected),
+        ];
+        [judged, exact.to_vec()]
+            .concat()
+            .into_iter()
+            .take(if has_exact { 7 } else { 3 })
+            .collect()
+    });
+    let headings = [
+        "tier",
+        "judged",
+        "mean score",
+        "with exact",
+        "exact mean",
+        "bias",
+        "corrected mean",
+    ];
+    Table {
+        title: "By tier",
+        explanation: "Bias: judged minus exact on replies that have both. Corrected: prediction-powered estimate of the mean \
+                      exact score over all replies; it holds where replies with an exact score are like the others.",
+        headings: headings.into_iter().take(if has_exact { 7 } else { 3 }).collect(),
+        rows: rows.collect(),
+    }
+}
+
+fn errors(judge: &JudgeFigures) -> Table {
+    let rows = judge.errors.iter().filter(|error| !error.example.is_empty());
+    Table {
+        title: "What went wrong",
+        explanation: "",
+        headings: vec!["kind", "how often", "last message"],
+        rows: rows
+            .map(|error| vec![error.kind.clone(), error.n.to_string(), error.example.clone()])
+            .collect(),
+    }
+}
+
+fn number(value: Option<f64>) -> String {
+    value
+        .filter(|value| value.is_finite())
+        .map_or("n/a".to_owned(), |value| format!("{value:.3}"))
+}
+
+fn estimate(estimate: Option<Estimate>) -> String {
+    estimate.map_or("n/a".to_owned(), |found| {
+        format!("{:.3} [{:.3}, {:.3}]", found.value, found.low, found.high)
+    })
+}
+
+fn table(table: &Table) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(table.title) {
+            table {
+                thead { tr { @for heading in &table.headings { th scope="col" { (heading) } } } }
+                tbody {
+                    @for row in &table.rows {
+                        tr { @for (idx, cell) in row.iter().enumerate() {
+                            @if idx == 0 { th scope="row" { (cell) } } @else { td.wrap[cell.len() > 60] { (cell) } }
+                        } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A table in Markdown.
+fn lines(table: &Table) -> String {
+    let line = |cells: &[String]| {
+        format!(
+            "| {} |",
+            cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join(" | ")
+        )
+    };
+    let headings: Vec<String> = table.headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let rule = format!("|{}", " --- |".repeat(headings.len()));
+    let rows = table.rows.iter().map(|row| line(row));
+    [line(&headings), rule]
+        .into_iter()
+        .chain(rows)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Text that is no markup.
+fn plain(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
+}
+
+/// A table for the terminal.
+fn aligned(table: &Table) -> String {
+    let headings: Vec<String> = table.headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&headings).chain(&table.rows).collect();
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all.into_iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::probes::Kind;
+    use super::super::report::{Agreement, JudgeErrors, JudgedTier, ProbeFigures, TierScores};
+    use super::*;
+
+    fn report(name: &str) -> Report {
+        let found = Some(Estimate {
+            value: 0.1,
+            low: 0.05,
+            high: 0.15,
+        });
+        let judge = JudgeFigures {
+            name: name.to_owned(),
+            role: "model".to_owned(),
+            n_other: 3,
+            parse_rate: Some(0.9),
+            agreement: Some(Agreement {
+                n: 20,
+                alpha_interval: None,
+                alpha_nominal: None,
+                raw_equal: 1.0,
+                raw_near: 1.0,
+            }),
+            probes: vec![ProbeFigures {
+                kind: Kind::OffTopic,
+                n: 8,
+                mean: 0.25,
+            }],
+            tiers: vec![JudgedTier {
+                tier: name.to_owned(),
+                n: 9,
+                mean: 0.5,
+                n_exact: 4,
+                exact_mean: Some(0.4),
+                bias: found,
+                corrected: found,
+                weight: Some(1.0),
+            }],
+            errors: vec![JudgeErrors {
+                kind: "timeout".to_owned(),
+                n: 2,
+                example: name.to_owned(),
+            }],
+            ..JudgeFigures::default()
+        };
+        let check = GateCheck {
+            judge: name.to_owned(),
+            figure: "the position bias".to_owned(),
+            value: Some(0.9),
+            limit: 0.2,
+            key: "max_position_bias".to_owned(),
+            is_floor: false,
+            passed: false,
+            mend: "use a stronger model".to_owned(),
+        };
+        let tier = TierScores {
+            tier: name.to_owned(),
+            n_scored: 9,
+            mean: Some(0.5),
+            ..TierScores::default()
+        };
+        Report {
+            tiers: vec![tier],
+            judges: vec![judge],
+            gate: vec![check],
+        }
+    }
+
+    #[test]
+    fn the_page_has_its_parts_and_needs_nothing_else() {
+        let page = html(&report("rubric"));
+        for part in [
+            "over the ceiling of 0.2",
+            "off topic",
+            "0.100 [0.050, 0.150]",
+            "prefers-color-scheme",
+            "n/a",
+            "3 verdicts by an earlier",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        for link in ["src=", "href=", "url(", "http:", "https:", "<script"] {
+            assert!(!page.contains(link), "{link}");
+        }
+    }
+
+    #[test]
+    fn hostile_names_are_text() {
+        let report = report("<script>alert(1)</script>|x");
+        for text in [html(&report), markdown(&report)] {
+            assert!(!text.contains("<script"), "{text}");
+        }
+        assert!(markdown(&report).contains("\\|x"));
+    }
+
+    #[test]
+    fn an_empty_report_is_still_a_page() {
+        assert!(html(&Report::default()).contains("need no check"));
+        assert!(terminal(&report("rubric")).contains("mean score"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Servers that a recipe needs while its steps run.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use crate::progress::say;
+
+/// Time to read its files and listen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command of this program that serves until it is ended.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Background {
+    /// Arguments as after `tiercast`.
+    pub(super) run: Vec<String>,
+    /// Address that it listens on.
+    listen: SocketAddr,
+}
+
+/// Ended when dropped.
+pub(super) struct Running(Child);
+
+impl Background {
+    /// Starts it and waits until it listens.
+    pub(super) fn start(&self) -> anyhow::Result<Running> {
+        let line = self.run.join(" ");
+        if TcpStream::connect_timeout(&self.listen, Duration::from_millis(200)).is_ok() {
+            bail!(
+                "`{line}` in the background: something listens on {} already; end it or change the recipe",
+                self.listen
+            );
+        }
+        say(&format!("in the background: tiercast {line}"));
+        let program = std::env::current_exe().context("this program's own path")?;
+        let child = Command::new(program)
+            .args(&self.run)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start `{line}`"))?;
+        let mut running = Running(child);
+        let started = Instant::now();
+        while TcpStream::connect_timeout(&self.listen, Duration::from_millis(200)).is_err() {
+            if let Some(status) = running.0.try_wait()? {
+                bail!("`{line}` in the background ended with {status}; its message is above");
+            }
+            if started.elapsed() > PATIENCE {
+                bail!(
+                    "`{line}` in the background does not listen on {} after {} s",
+                    self.listen,
+                    PATIENCE.as_secs()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is nothing to do about that here.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
