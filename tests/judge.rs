@@ -28,7 +28,12 @@ struct Bench {
 
 impl Bench {
     fn new(judge: impl Fn(&Asked) -> String + Send + Sync + 'static) -> Self {
-        let endpoint = Endpoint::start(move |body| (200, answer(body, &judge)));
+        Self::ending(judge, "stop")
+    }
+
+    /// The same where replies of `light` end for this reason.
+    fn ending(judge: impl Fn(&Asked) -> String + Send + Sync + 'static, reason: &'static str) -> Self {
+        let endpoint = Endpoint::start(move |body| (200, answer(body, &judge, reason)));
         let bench = Self {
             folder: tempfile::tempdir().unwrap(),
             endpoint,
@@ -121,6 +126,13 @@ impl Bench {
         serde_json::from_str(&fs::read_to_string(self.path("run").join("judge.json")).unwrap()).unwrap()
     }
 
+    /// Figures of a judge.
+    fn judge_called(&self, name: &str) -> Value {
+        let report = self.report();
+        let judges = report["judges"].as_array().unwrap();
+        judges.iter().find(|judge| judge["name"] == name).unwrap().clone()
+    }
+
     fn n_judged(&self) -> usize {
         self.endpoint
             .asked()
@@ -179,7 +191,7 @@ fn right(n: usize) -> String {
 }
 
 /// `strong` is always right, `light` on even numbers.
-fn answer(body: &Value, judge: &impl Fn(&Asked) -> String) -> String {
+fn answer(body: &Value, judge: &impl Fn(&Asked) -> String, reason: &str) -> String {
     let said = body["messages"].as_array().unwrap().last().unwrap()["content"]
         .as_str()
         .unwrap()
@@ -190,8 +202,9 @@ fn answer(body: &Value, judge: &impl Fn(&Asked) -> String) -> String {
         "light" if number() % 2 == 1 => "I believe that it is 7.".to_owned(),
         _ => format!("That makes {}.", right(number())),
     };
+    let reason = if body["model"] == "light" { reason } else { "stop" };
     json!({
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}],
         "usage": {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30},
     })
     .to_string()
@@ -207,13 +220,7 @@ fn a_fair_judge_passes_and_is_not_paid_twice() {
     );
     assert_eq!((bench.mean("strong"), bench.mean("light")), (1.0, 0.5));
     assert!(bench.outcomes().score_kinds.contains(&"llm_rubric:model".to_owned()));
-    let report = bench.report();
-    let judge = report["judges"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|judge| judge["name"] == "model")
-        .unwrap();
+    let judge = bench.judge_called("model");
     assert_eq!(judge["agreement"]["alpha_interval"], 1.0);
     assert_eq!(judge["tiers"][0]["bias"]["value"], 0.0, "{judge}");
     let n_judged = bench.n_judged();
@@ -223,7 +230,7 @@ fn a_fair_judge_passes_and_is_not_paid_twice() {
     tiercast(&["judge", "report", "--run", &bench.at("run")]).ok();
     let page = fs::read_to_string(bench.path("run").join("judge.html")).unwrap();
     assert!(
-        page.contains("Can the judges be trusted?") && !page.contains("failed"),
+        page.contains("Can the judges be trusted?") && !page.contains(">failed</td>"),
         "{page}"
     );
     assert!(bench.path("run").join("judge.md").is_file());
@@ -290,7 +297,7 @@ fn a_fair_pairwise_judge_passes() {
     bench.judge_by(PAIRWISE).ok();
     // As good as the reference is a tie.
     assert_eq!((bench.mean("strong"), bench.mean("light")), (0.5, 0.25));
-    assert_eq!(bench.report()["judges"][0]["position"]["bias"], 0.0);
+    assert_eq!(bench.judge_called("model")["position"]["bias"], 0.0);
 }
 
 #[test]
@@ -343,6 +350,19 @@ fn checkers_and_commands() {
     bench
         .judge(&[])
         .refused("hangs", 1, &["took longer than 0.05 s", "judge.gate.min_parse_rate"]);
+}
+
+#[test]
+fn a_truncated_answer_is_never_judged_as_whole() {
+    let bench = Bench::ending(Asked::fair, "length");
+    let number = "default = \"number\"\n[judge.judges.number]\nkind = \"numeric\"\n";
+    bench.configure(&format!("[judge]\n{number}"));
+    bench.judge(&[]).ok();
+    assert_eq!((bench.mean("strong"), bench.mean("light")), (1.0, 0.0));
+    bench.configure(&format!("[judge]\ntruncated = \"exclude\"\n{number}"));
+    bench.judge(&[]).ok();
+    assert!(bench.outcomes().model_position("light").is_none());
+    assert_eq!(bench.report()["tiers"][0]["n_truncated"], N_PROMPTS);
 }
 
 #[test]

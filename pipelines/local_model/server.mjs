@@ -22,7 +22,7 @@ export function app({ model, limits, queueCapacity, fingerprint }) {
   return server;
 
   async function route(request, response, signal) {
-    const path = new URL(request.url, "http://loopback").pathname;
+    const [path] = request.url.split("?");
     if (path === "/v1/chat/completions") {
       allow(request, "POST");
       const call = chatCall(await text(request), limits);

@@ -1,4 +1,4 @@
-//! Why a chat body cannot be read.
+//! Why a body cannot be read, or cannot be said in another dialect.
 
 use thiserror::Error;
 
@@ -27,4 +27,67 @@ pub enum ChatError {
     /// Nobody asks anything.
     #[error("`messages` has no message of the user: add one such as {{\"role\": \"user\", \"content\": \"...\"}}")]
     NoUserMessage,
+}
+
+/// A request that another dialect cannot say. The gateway then leaves out the tiers of that dialect.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{field}` {why}")]
+pub struct Untranslatable {
+    /// Path from the client's body.
+    pub field: String,
+    /// Never holds text of the request.
+    pub why: String,
+}
+
+impl Untranslatable {
+    pub(crate) fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
+        let (field, why) = (field.into(), why.into());
+        Self { field, why }
+    }
+}
+
+/// What keeps a reader from reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Wrong in its own dialect.
+    Wrong(ChatError),
+    /// Right, but not to be said in another.
+    Foreign(Untranslatable),
+}
+
+impl From<ChatError> for Unreadable {
+    fn from(error: ChatError) -> Self {
+        Self::Wrong(error)
+    }
+}
+
+impl From<Untranslatable> for Unreadable {
+    fn from(error: Untranslatable) -> Self {
+        Self::Foreign(error)
+    }
+}
+
+impl From<Unreadable> for Untranslatable {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Foreign(error) => error,
+            Unreadable::Wrong(ChatError::Wrong { place, expected, found }) => {
+                Self::new(place, format!("must be {expected}, found {found}"))
+            }
+            Unreadable::Wrong(other) => Self::new("the body", format!("cannot be read: {other}")),
+        }
+    }
+}
+
+impl From<Unreadable> for ChatError {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Wrong(error) => error,
+            Unreadable::Foreign(Untranslatable { field, why }) => Self::Wrong {
+                place: field,
+                expected: "something that we know",
+                found: why,
+            },
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub fn parse(bytes: &[u8]) -> Result<ChatBody, ChatError> {
     body(value)
 }
 
-fn body(value: Value) -> Result<ChatBody, ChatError> {
+pub(crate) fn body(value: Value) -> Result<ChatBody, ChatError> {
     let mut object = object(value, "the body", "an object with `messages`")?;
     let messages = match object.remove("messages") {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
@@ -147,7 +147,7 @@ fn require<T: DeserializeOwned>(
     take(object, place, key, expected)?.ok_or_else(|| wrong(join(place, key), expected, is_null.as_ref()))
 }
 
-fn join(place: &str, key: &str) -> String {
+pub(crate) fn join(place: &str, key: &str) -> String {
     if place.is_empty() {
         key.to_owned()
     } else {
@@ -155,7 +155,7 @@ fn join(place: &str, key: &str) -> String {
     }
 }
 
-fn wrong(place: impl Into<String>, expected: &'static str, found: Option<&Value>) -> ChatError {
+pub(crate) fn wrong(place: impl Into<String>, expected: &'static str, found: Option<&Value>) -> ChatError {
     // Numbers are told, text is not: an error may end up in a log.
     let found = match found {
         None => "nothing".to_owned(),

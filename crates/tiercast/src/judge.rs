@@ -205,7 +205,14 @@ fn finish(arguments: &JudgeArguments, summary: &Summary, outcomes: &Path) -> any
             Ok(ExitCode::SUCCESS)
         }
         None => {
-            say("no outcome file was written; the verdicts are kept, and the same command goes on from them");
+            let before = if outcomes.exists() {
+                " (the one that is there is of an earlier run)"
+            } else {
+                ""
+            };
+            say(&format!(
+                "no outcome file was written{before}; the verdicts are kept, and the same command goes on from them"
+            ));
             Ok(ExitCode::FAILURE)
         }
     }

@@ -24,10 +24,10 @@ const VERDICT_TOKENS: u32 = 1024;
 const MAX_OPENINGS: u32 = 3;
 
 /// In the ledger: the judge replied and no verdict could be read.
-pub const UNPARSEABLE: &str = "unparseable";
+pub(super) const UNPARSEABLE: &str = "unparseable";
 
 /// In the ledger: nothing in the reply could be judged.
-pub const NOT_PARSED: &str = "not_parsed";
+pub(super) const NOT_PARSED: &str = "not_parsed";
 
 /// A judgement to be made.
 #[derive(Debug, Clone)]

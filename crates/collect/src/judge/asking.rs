@@ -21,11 +21,11 @@ const AGAIN: &str = "\n\nReply with nothing but the JSON object.";
 
 /// Text between markers. The nonce is drawn from seed and key, so that a run repeats.
 #[derive(Debug)]
-pub struct Fence(String);
+pub(super) struct Fence(String);
 
 impl Fence {
     /// Markers for one call that do not occur in any of `texts`.
-    pub fn new(seed: u64, key: &str, texts: &[&str]) -> Self {
+    pub(super) fn new(seed: u64, key: &str, texts: &[&str]) -> Self {
         let hash: [u8; 32] = Sha256::digest(format!("{seed}\n{key}")).into();
         let mut rng = ChaCha8Rng::from_seed(hash);
         loop {
@@ -43,7 +43,7 @@ impl Fence {
 }
 
 /// Messages that ask for a score of `reply` by a rubric.
-pub fn rubric_messages(
+pub(super) fn rubric_messages(
     rubric: &Rubric,
     case: &Case<'_>,
     reply: &str,
@@ -64,7 +64,7 @@ pub fn rubric_messages(
 }
 
 /// Messages that ask which of two answers is better.
-pub fn pairwise_messages(
+pub(super) fn pairwise_messages(
     rubric: &Rubric,
     case: &Case<'_>,
     [first, second]: [&str; 2],

@@ -262,7 +262,7 @@ fn judged_tiers(scores: &Scores, judge: usize, exact: Option<usize>) -> Vec<Judg
     for (key, score) in scores.0[judge].iter().filter(|(key, _)| !key.tier.starts_with(PREFIX)) {
         let truth = exact.and_then(|exact| scores.get(exact, key));
         by_tier.entry(&key.tier).or_default().push((*score, truth));
-        by_tier.entry("all").or_default().push((*score, truth));
+        by_tier.entry("all tiers").or_default().push((*score, truth));
     }
     by_tier
         .into_iter()

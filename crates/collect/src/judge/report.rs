@@ -123,7 +123,7 @@ pub struct Estimate {
 /// A judge's word on a tier, beside exact scores where there are some.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JudgedTier {
-    /// The tier; `all` for all together.
+    /// The tier; `all tiers` for all together.
     pub tier: String,
     /// Replies with a score.
     pub n: usize,

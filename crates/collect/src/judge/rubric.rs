@@ -75,10 +75,10 @@ impl Rubric {
 
     /// The text of a file, named `of` in messages: TOML between two lines `+++`, then Markdown.
     pub fn parse(text: &str, scale: Option<[f64; 2]>, of: &str) -> Result<Self, CollectError> {
-        let text = text.trim_start_matches('\u{feff}');
+        let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
         let (front, body) = match text.strip_prefix("+++\n").and_then(|rest| rest.split_once("\n+++")) {
             Some((front, body)) => (toml::from_str(front), body),
-            None => (Ok(FrontMatter::default()), text),
+            None => (Ok(FrontMatter::default()), text.as_str()),
         };
         let front = front.map_err(|error| config(&format!("the front matter of {of}: {error}")))?;
         if body.trim().is_empty() {

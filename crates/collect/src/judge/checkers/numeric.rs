@@ -75,11 +75,8 @@ fn stated(text: &str) -> Option<Number> {
         // To the end of the statement; "the answer is 3 times 4 = 12" means the last one there.
         let line = text[after..].trim_start().lines().next().unwrap_or("");
         let line = line.split(". ").next().unwrap_or(line);
-        match statement.as_str().starts_with("\\\\boxed") {
-            true => last(line.split("}$").next().unwrap_or(line)).and(first(line)),
-            false if line.contains('=') => last(line),
-            false => first(line),
-        }
+        let has_working = line.contains('=') && !statement.as_str().contains("boxed");
+        if has_working { last(line) } else { first(line) }
     })
 }
 
