@@ -116,7 +116,7 @@ mod tests {
         #[test]
         fn pieces_make_the_text(text in "\\PC{0,3000}") {
             let pieces = pieces(&text);
-            prop_assert_eq!(pieces.concat(), text);
+            prop_assert_eq!(&pieces.concat(), &text);
             prop_assert!(pieces.len() <= MAX_PIECES && pieces.iter().all(|piece| !piece.is_empty()));
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Recorded {
     pub(crate) input_tokens: Option<u32>,
     pub(crate) output_tokens: Option<u32>,
     pub(crate) latency_s: Option<f64>,
-    n_asked: AtomicU32,
+    pub(crate) n_asked: AtomicU32,
 }
 
 impl Recorded {

@@ -164,7 +164,12 @@ impl Upstream {
             } else {
                 ErrorKind::Unreachable
             };
-            Fault::new(kind, format!("no connection ({})", cause(error)))
+            let what = if error.is_connect() {
+                "no connection"
+            } else {
+                "the connection broke before an answer came"
+            };
+            Fault::new(kind, format!("{what} ({})", cause(error)))
         })
     }
 

@@ -39,21 +39,38 @@ impl Ledger {
         after: Option<(i64, u32)>,
         limit: usize,
     ) -> Result<Vec<Pending>, CollectError> {
-        let (number, sample) = after.unwrap_or((-1, 0));
+        let (mut number, first) = after.unwrap_or((-1, 0));
+        let mut page = Vec::new();
+        for sample in first..n_samples {
+            page.extend(self.pending_of(tier, sample, number, limit - page.len())?);
+            if page.len() == limit {
+                break;
+            }
+            number = -1;
+        }
+        Ok(page)
+    }
+
+    /// Those of one sample. Walks along the prompts from where it is, so that no page costs more
+    /// than another.
+    fn pending_of(
+        &self,
+        tier: &RunTier,
+        sample: u32,
+        number: i64,
+        limit: usize,
+    ) -> Result<Vec<Pending>, CollectError> {
         let query = format!(
-            "WITH RECURSIVE samples(sample) AS (VALUES (0) UNION ALL SELECT sample + 1 FROM samples WHERE sample + 1 < ?1) \
-             SELECT {PROMPT_COLUMNS}, prompts.number, samples.sample FROM samples CROSS JOIN prompts \
-             LEFT JOIN calls ON calls.prompt_id = prompts.prompt_id AND calls.tier = ?2 AND calls.sample = samples.sample \
+            "SELECT {PROMPT_COLUMNS}, prompts.number FROM prompts LEFT JOIN calls \
+             ON calls.prompt_id = prompts.prompt_id AND calls.tier = ?1 AND calls.sample = ?2 \
              AND calls.parameters_hash = ?3 \
-             WHERE (samples.sample > ?4 OR (samples.sample = ?4 AND prompts.number > ?5)) \
-             AND coalesce(calls.status, '') NOT IN ('answered', 'unanswerable') \
-             ORDER BY samples.sample, prompts.number LIMIT ?6"
+             WHERE prompts.number > ?4 AND coalesce(calls.status, '') NOT IN ('answered', 'unanswerable') \
+             ORDER BY prompts.number LIMIT ?5"
         );
         let read = || -> rusqlite::Result<Vec<Pending>> {
             let mut select = self.connection.prepare_cached(&query)?;
-            let parameters = params![n_samples, tier.name, tier.parameters_hash, sample, number, limit as i64];
+            let parameters = params![tier.name, sample, tier.parameters_hash, number, limit as i64];
             let rows = select.query_map(parameters, |row| {
-                let sample = row.get(N_PROMPT_COLUMNS + 1)?;
                 Ok(Pending {
                     at: (row.get(N_PROMPT_COLUMNS)?, sample),
                     prompt: prompt_of(row, 0)?,
