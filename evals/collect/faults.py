@@ -35,7 +35,7 @@ def config(folder):
     for tier in TIERS:
         lines += [f'[tiers."{tier}"]', "class = 2", "input_usd_per_mtok = 1.0", "output_usd_per_mtok = 2.0"]
         lines += [f'[tiers."{tier}".endpoint]', f'base_url = "http://127.0.0.1:{PORT}/v1"', "concurrency = 32", "timeout_s = 10", "max_retries = 8"]
-    lines += ["[judge]", 'default = "letter"', "[judge.judges.letter]", 'kind = "exact_match"', 'extract = "choice"']
+    lines += ["[judge]", 'default = "letter"', "[judge.judges.letter]", 'kind = "exact_match"', 'extract = "choice"', 'statement = "first"']
     path = os.path.join(folder, "tiercast.toml")
     with open(path, "w") as file:
         file.write("\n".join(lines))
