@@ -36,7 +36,9 @@ fn buckets(shingles: &[Vec<u32>], band: &[u64]) -> Vec<Vec<usize>> {
     let mut buckets: Vec<Vec<usize>> = Vec::new();
     for (question, shingles) in shingles.iter().enumerate() {
         let least = |seed: &u64| shingles.iter().map(|shingle| mixed(seed ^ u64::from(*shingle))).min();
-        let key = band.iter().fold(0, |key, seed| mixed(key ^ least(seed).unwrap_or_default()));
+        let key = band
+            .iter()
+            .fold(0, |key, seed| mixed(key ^ least(seed).unwrap_or_default()));
         let place = *places.entry(key).or_insert(buckets.len());
         if place == buckets.len() {
             buckets.push(Vec::new());
