@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_says_nearly_the_same_is_one() {
-        let long = "a train leaves the station at nine and travels at sixty miles an hour to the next town where does it meet the other one";
+        let long = "a train leaves the station at nine and travels at sixty miles an hour to the next town where does it meet the other one if both keep the same speed all the way and neither of them ever has to stop";
         let changed = long.replace("sixty", "seventy");
         check(&[long, &changed, "what is rust"], &[0, 0, 2]);
         check(&["what is 17 x 23", "what is 17 x 24"], &[0, 1]);
