@@ -9,11 +9,12 @@ use std::collections::HashMap;
 const SHINGLE_WORDS: usize = 3;
 
 /// Shared share of shingles from which two questions count as one.
-const RESEMBLANCE: f64 = 0.8;
+/// One word changed among twenty-five leaves three quarters.
+const RESEMBLANCE: f64 = 0.7;
 
-/// At a resemblance of 0.8 a pair shares a band with probability 1 - (1 - 0.8^5)^25 > 0.9999.
-const BANDS: usize = 25;
-const ROWS: usize = 5;
+/// At a resemblance of 0.7 a pair shares a band with probability 1 - (1 - 0.7^4)^30 > 0.999.
+const BANDS: usize = 30;
+const ROWS: usize = 4;
 
 /// Earlier questions of a band that one is compared with: bounds the work where a template makes
 /// thousands of questions alike but not alike enough.
