@@ -53,13 +53,7 @@ impl Ledger {
 
     /// Those of one sample. Walks along the prompts from where it is, so that no page costs more
     /// than another.
-    fn pending_of(
-        &self,
-        tier: &RunTier,
-        sample: u32,
-        number: i64,
-        limit: usize,
-    ) -> Result<Vec<Pending>, CollectError> {
+    fn pending_of(&self, tier: &RunTier, sample: u32, number: i64, limit: usize) -> Result<Vec<Pending>, CollectError> {
         let query = format!(
             "SELECT {PROMPT_COLUMNS}, prompts.number FROM prompts LEFT JOIN calls \
              ON calls.prompt_id = prompts.prompt_id AND calls.tier = ?1 AND calls.sample = ?2 \

@@ -29,7 +29,11 @@ pub(super) fn prompt_columns<'a, R>(rows: &'a [R], prompt: impl Fn(&'a R) -> &'a
 }
 
 pub(super) fn texts<'a, R>(name: &'static str, rows: &'a [R], value: impl Fn(&'a R) -> &'a str) -> Column {
-    (name, Arc::new(StringArray::from_iter_values(rows.iter().map(value))), false)
+    (
+        name,
+        Arc::new(StringArray::from_iter_values(rows.iter().map(value))),
+        false,
+    )
 }
 
 pub(super) fn maybe_texts<'a, R>(
@@ -45,15 +49,27 @@ pub(super) fn maybe_counts<R>(name: &'static str, rows: &[R], value: impl Fn(&R)
 }
 
 pub(super) fn counts<R>(name: &'static str, rows: &[R], value: impl Fn(&R) -> u32) -> Column {
-    (name, Arc::new(UInt32Array::from_iter_values(rows.iter().map(value))), false)
+    (
+        name,
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(value))),
+        false,
+    )
 }
 
 pub(super) fn classes<R>(name: &'static str, rows: &[R], value: impl Fn(&R) -> u8) -> Column {
-    (name, Arc::new(UInt8Array::from_iter_values(rows.iter().map(value))), false)
+    (
+        name,
+        Arc::new(UInt8Array::from_iter_values(rows.iter().map(value))),
+        false,
+    )
 }
 
 pub(super) fn numbers<R>(name: &'static str, rows: &[R], value: impl Fn(&R) -> f64) -> Column {
-    (name, Arc::new(Float64Array::from_iter_values(rows.iter().map(value))), false)
+    (
+        name,
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(value))),
+        false,
+    )
 }
 
 pub(super) fn maybe_numbers<R>(name: &'static str, rows: &[R], value: impl Fn(&R) -> Option<f64>) -> Column {

@@ -5,9 +5,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 
-use super::columns::{
-    classes, counts, flags, maybe_counts, maybe_numbers, maybe_texts, prompt_columns, texts,
-};
+use super::columns::{classes, counts, flags, maybe_counts, maybe_numbers, maybe_texts, prompt_columns, texts};
 use super::{CHUNK_BYTES, CHUNK_ROWS, schema_of, token_source, write_table};
 use crate::error::RecordsError;
 use crate::prompts::Prompt;
@@ -96,7 +94,9 @@ fn batch(rows: &[Completion]) -> io::Result<RecordBatch> {
         texts("token_source", rows, |row| token_source(row.tokens_estimated)),
         flags("tokens_estimated", rows, |row| row.tokens_estimated),
         maybe_numbers("cost_usd", rows, |row| row.cost_usd),
-        texts("cost_kind", rows, |row| if row.cost_usd.is_some() { "computed" } else { "none" }),
+        texts("cost_kind", rows, |row| {
+            if row.cost_usd.is_some() { "computed" } else { "none" }
+        }),
         maybe_numbers("time_to_first_token_s", rows, |row| row.time_to_first_token_s),
         maybe_numbers("latency_s", rows, |row| row.latency_s),
         counts("n_requests", rows, |row| row.n_requests),

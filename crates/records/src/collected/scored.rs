@@ -66,7 +66,9 @@ pub struct ScoredSink<'t, 'f> {
 
 impl std::fmt::Debug for ScoredSink<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ScoredSink").field("n_rows", &self.table.n_rows).finish_non_exhaustive()
+        f.debug_struct("ScoredSink")
+            .field("n_rows", &self.table.n_rows)
+            .finish_non_exhaustive()
     }
 }
 

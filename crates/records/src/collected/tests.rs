@@ -45,7 +45,12 @@ fn write(samples: &[ScoredSample<'_>]) -> (tempfile::TempDir, Result<u64, Record
 #[test]
 fn samples_of_a_pair_are_one_row_that_others_read() {
     let (a, b) = (prompt("a"), prompt("b"));
-    let samples = [sample(&a, "x", 1.0), sample(&a, "x", 0.0), sample(&a, "y", 1.0), sample(&b, "x", 0.5)];
+    let samples = [
+        sample(&a, "x", 1.0),
+        sample(&a, "x", 0.0),
+        sample(&a, "y", 1.0),
+        sample(&b, "x", 0.5),
+    ];
     let (folder, written) = write(&samples);
     assert_eq!(written.unwrap(), 3);
     let path = folder.path().join("o.parquet");
@@ -63,6 +68,25 @@ fn samples_of_a_pair_are_one_row_that_others_read() {
     let again = prompts::read(&path, false).unwrap();
     assert_eq!((again.prompts.len(), again.report.n_merged), (2, 1));
     assert_eq!(again.prompts[0].reference, Some("42".into()));
+}
+
+/// As in the public rows of MMLU-Pro: a few models were judged by another key to the questions.
+#[test]
+fn outcomes_may_differ_in_the_reference() {
+    let a = prompt("a");
+    let other = Prompt {
+        reference: Some("43".into()),
+        ..a.clone()
+    };
+    let (folder, written) = write(&[sample(&a, "x", 1.0), sample(&other, "y", 1.0)]);
+    assert_eq!(written.unwrap(), 2);
+    let read = prompts::read(&folder.path().join("o.parquet"), false).unwrap();
+    assert_eq!(read.prompts[0].reference, Some("42".into()));
+    assert!(
+        read.report.warnings[0].contains("1 rows have another `reference`"),
+        "{:?}",
+        read.report
+    );
 }
 
 #[test]

@@ -169,9 +169,7 @@ fn judge(fields: &mut Map<String, Value>) -> Result<Option<Value>, Fault> {
     };
     match fields.remove("judge") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Array(judges)) if !judges.is_empty() && judges.iter().all(is_one) => {
-            Ok(Some(Value::Array(judges)))
-        }
+        Some(Value::Array(judges)) if !judges.is_empty() && judges.iter().all(is_one) => Ok(Some(Value::Array(judges))),
         Some(judge) if is_one(&judge) => Ok(Some(judge)),
         Some(other) => Err(wrong(
             "judge",

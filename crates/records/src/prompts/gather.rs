@@ -26,6 +26,10 @@ pub(super) struct Gather {
     pub(super) n_invalid: u64,
     /// Fields that are not read, and in how many lines they stand.
     pub(super) unknown: BTreeMap<String, u64>,
+    /// Whether rows are outcomes, one per model, and not prompts.
+    pub(super) is_outcomes: bool,
+    /// Rows of outcomes with another reference than the first of their prompt.
+    pub(super) n_other_references: u64,
     by_id: HashMap<String, usize>,
     /// Per key with a given split: the split and where it was given first.
     splits: HashMap<String, (Split, Spot)>,
@@ -41,6 +45,8 @@ impl Gather {
             n_merged: 0,
             n_invalid: 0,
             unknown: BTreeMap::new(),
+            is_outcomes: false,
+            n_other_references: 0,
             by_id: HashMap::new(),
             splits: HashMap::new(),
         }
@@ -90,7 +96,12 @@ impl Gather {
 
     fn merge(&mut self, held: usize, again: Candidate) -> Result<(), Fault> {
         let held = &mut self.candidates[held];
-        if let Some(field) = contradiction(held, &again) {
+        let field = contradiction(held, &again);
+        // Whoever recorded a model's answers may have had another key to the questions; the prompt is
+        // the same.
+        if field == Some("reference") && self.is_outcomes {
+            self.n_other_references += 1;
+        } else if let Some(field) = field {
             let (id, first) = (&again.prompt.prompt_id, held.spot);
             let what = format!("prompt `{id}` has another `{field}` at {first}");
             return Err(Fault::new(

@@ -37,7 +37,9 @@ fn buckets(shingles: &[Vec<u32>], band: &[u64]) -> Vec<Vec<usize>> {
     let mut buckets: Vec<Vec<usize>> = Vec::new();
     for (question, shingles) in shingles.iter().enumerate() {
         let least = |seed: &u64| shingles.iter().map(|shingle| mixed(seed ^ u64::from(*shingle))).min();
-        let key = band.iter().fold(0, |key, seed| mixed(key ^ least(seed).unwrap_or_default()));
+        let key = band
+            .iter()
+            .fold(0, |key, seed| mixed(key ^ least(seed).unwrap_or_default()));
         let place = *places.entry(key).or_insert(buckets.len());
         if place == buckets.len() {
             buckets.push(Vec::new());
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_says_nearly_the_same_is_one() {
-        let long = "a train leaves the station at nine and travels at sixty miles an hour to the next town where does it meet the other one";
+        let long = "a train leaves the station at nine and travels at sixty miles an hour to the next town where does it meet the other one if both keep the same speed all the way and neither of them ever has to stop";
         let changed = long.replace("sixty", "seventy");
         check(&[long, &changed, "what is rust"], &[0, 0, 2]);
         check(&["what is 17 x 23", "what is 17 x 24"], &[0, 1]);

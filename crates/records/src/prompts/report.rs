@@ -46,6 +46,10 @@ pub struct PromptsReport {
 
 impl PromptsReport {
     pub(super) fn new(file: &Path, format: &'static str, gather: Gather, prompts: &[Prompt]) -> Self {
+        let other_references = (gather.n_other_references > 0).then(|| {
+            let n = gather.n_other_references;
+            format!("{n} rows have another `reference` than the first row of their prompt; the first is kept")
+        });
         let mut report = Self {
             file: file.to_path_buf(),
             format,
@@ -57,7 +61,7 @@ impl PromptsReport {
             prompts_by_domain: BTreeMap::new(),
             n_with_reference: prompts.iter().filter(|prompt| prompt.reference.is_some()).count(),
             n_near_duplicates: 0,
-            warnings: gather.unknown.iter().map(unknown).collect(),
+            warnings: gather.unknown.iter().map(unknown).chain(other_references).collect(),
             n_problems: gather.problems.count,
             problems: gather.problems.first,
         };

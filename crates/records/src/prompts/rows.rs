@@ -19,6 +19,7 @@ const JSON: [&str; 4] = ["messages", "tools", "response_format", "schema"];
 /// Reads every row of `path` into `gather`.
 pub(super) fn read(path: &Path, gather: &mut Gather) -> Result<(), RecordsError> {
     let builder = open(path)?;
+    gather.is_outcomes = builder.schema().field_with_name("model").is_ok();
     let mut before: Option<Row> = None;
     let mut row = 0;
     for batch in batches(path, builder, &FIELDS)? {
@@ -72,7 +73,8 @@ impl Columns {
             Some((*field, Cell::Text(text.to_owned())))
         });
         let numbers = self.numbers.iter().filter(|(_, column)| column.is_valid(i));
-        let numbers = numbers.map(|(field, column)| (*field, Cell::Number(column.as_primitive::<Float64Type>().value(i))));
+        let numbers =
+            numbers.map(|(field, column)| (*field, Cell::Number(column.as_primitive::<Float64Type>().value(i))));
         texts.chain(numbers).collect()
     }
 }

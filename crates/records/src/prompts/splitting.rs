@@ -63,7 +63,9 @@ fn warning(crossing: &[&Vec<usize>], candidates: &[Candidate]) -> Option<String>
     let example = |members: &&Vec<usize>| {
         let first = &candidates[members[0]];
         let other = members.iter().map(|&i| &candidates[i]);
-        let other = other.clone().find(|other| other.given.is_some() && other.prompt.split != first.prompt.split)?;
+        let other = other
+            .clone()
+            .find(|other| other.given.is_some() && other.prompt.split != first.prompt.split)?;
         let (a, b) = (first.prompt.split.name(), other.prompt.split.name());
         Some(format!("{} in {a} and {} in {b}", first.spot, other.spot))
     };

@@ -181,7 +181,7 @@ fn what_says_the_same_again_is_merged() {
 
 #[test]
 fn near_duplicates_share_the_split_of_the_smallest_key() {
-    let base = "a farmer has twelve sheep and nine goats and sells four of each at the market on a rainy tuesday in spring how many animals are left";
+    let base = "a farmer has twelve sheep and nine goats and sells four of each at the market on a rainy tuesday in spring how many animals are left on the farm when he comes home in the evening and has fed all of them";
     let texts: Vec<String> = (0..6)
         .map(|n| base.replace("tuesday", &format!("tuesday {n}")))
         .collect();
@@ -202,7 +202,7 @@ fn near_duplicates_share_the_split_of_the_smallest_key() {
 
 #[test]
 fn given_splits_are_kept_and_a_crossing_is_told() {
-    let base = "a farmer has twelve sheep and nine goats and sells four of each at the market on a rainy day in spring how many animals are left";
+    let base = "a farmer has twelve sheep and nine goats and sells four of each at the market on a rainy day in spring how many animals are left on the farm when he comes home in the evening and has fed all of them";
     let line = |text: &str, split: &str| format!("{{\"prompt\": \"{text}\", \"split\": {split}}}\n");
     let (one, two) = (base.replace("rainy", "sunny"), base.replace("rainy", "windy"));
     let read = read_text(&(line(base, "\"train\"") + &line(&one, "\"test\"") + &line(&two, "null")));
