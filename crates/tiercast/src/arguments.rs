@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Collect(CollectArguments),
     /// Score what was collected, measure the judges, and write the outcome file that `train` takes.
     ///
-    /// [judge] in the config says which judge scores which prompts: exact match, numbers, regular
+    /// `judge` in the config says which judge scores which prompts: exact match, numbers, regular
     /// expressions, JSON schemas, commands, and models that score by a rubric or compare in pairs.
     /// Models have to pass [judge.gate]: agreement with themselves, verdicts that can be read, and
     /// answers of known worth; exit code 1 where one does not, or where the run was stopped. Verdicts
@@ -383,7 +383,7 @@ pub(crate) struct JudgeArguments {
     /// Folder of the run, as `collect --out` wrote it.
     #[arg(long, required = true)]
     pub(crate) run: Option<PathBuf>,
-    /// Configuration with the table [judge].
+    /// Configuration with the table `judge`.
     #[arg(long, default_value = "tiercast.toml")]
     pub(crate) config: PathBuf,
     /// Outcome file to write (default: RUN/outcomes.parquet).
