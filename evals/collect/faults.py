@@ -14,6 +14,7 @@ import collections
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -107,8 +108,8 @@ def main():
         made = pq.read_table(os.path.join(out, "outcomes.parquet"))
     compare(table, made)
     n_pairs = table.num_rows
-    print(f"{n_pairs} pairs in {seconds:.0f} s with {kills} kills; calls by the replay's count: {json.dumps(stats)[:600]}")
-    print("collect status:", json.dumps(json.loads(status))[:900])
+    print(f"{n_pairs} pairs in {seconds:.0f} s with {kills} kills; calls by the replay's count: {json.dumps({name: stats[name] for name in ('calls', 'faults')})}")
+    print("collect counts", json.loads(status)["n_extra_requests"], "requests beyond the minimum")
 
 
 def compare(source, made):
@@ -119,11 +120,14 @@ def compare(source, made):
     for column in columns[2:]:
         wrong = [key for key in source if key in made and source[key][column] != made[key][column]]
         print(f"{column}: {len(wrong)} of {len(source)} differ ({100 * len(wrong) / len(source):.2f} %)")
+    stated = re.compile(r"answer is\W{0,12}[A-J]\b", re.IGNORECASE)
     causes = collections.Counter()
     for key, row in source.items():
         if key in made and row["score"] != made[key]["score"]:
-            causes["source right, ours wrong" if row["score"] > made[key]["score"] else "source wrong, ours right"] += 1
-    print("scores that differ, by direction:", dict(causes))
+            says = "an answer is stated" if stated.search(row["response"]) else "no answer is stated"
+            causes[says, "the source counts it as right" if row["score"] > made[key]["score"] else "and ours does"] += 1
+    for cause, n in causes.most_common():
+        print(n, "scores differ:", ", ".join(cause))
 
 
 if __name__ == "__main__":

@@ -65,10 +65,7 @@ impl Model {
         let views = views(&self.tables, &self.neighbours, &self.pool, row, &nearest, &says);
         let similarity = neighbours::similarity(&nearest);
         let quality = self.pool.mix(&views, similarity);
-        let evidence = self
-            .pool
-            .doubt
-            .evidence(similarity, says.spread, mean_variance(&quality));
+        let evidence = self.pool.doubt.of(similarity, says.spread, &quality);
         Raw {
             quality,
             length_mean: says.length_mean,

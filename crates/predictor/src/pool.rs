@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tiercast_routing::distribution::GRID_POINTS;
 use tiercast_routing::evidence::Evidence;
 
+use crate::model::mean_variance;
 use crate::neighbours::NeighbourSettings;
 use crate::views::{N_POOLED, Pmf, add_scaled};
 
@@ -111,8 +112,13 @@ impl Pool {
 }
 
 impl Doubt {
-    /// What a forecast rests on. `variance` is that of the predicted quality, mean over tiers.
-    pub fn evidence(&self, similarity: f64, spread: f64, variance: f64) -> Evidence {
+    /// What a forecast of this quality per tier rests on.
+    pub fn of(&self, similarity: f64, spread: f64, quality: &[Pmf]) -> Evidence {
+        self.evidence(similarity, spread, mean_variance(quality))
+    }
+
+    /// The same, where `variance` is that of the predicted quality, mean over tiers.
+    fn evidence(&self, similarity: f64, spread: f64, variance: f64) -> Evidence {
         let loss = self.expected_loss(similarity, spread, variance);
         let below = self.quantiles.partition_point(|quantile| *quantile < loss);
         Evidence {

@@ -69,7 +69,8 @@ pub(crate) fn run(file: &Path, again: bool, memory: &Path) -> anyhow::Result<Exi
         let line = step.run.join(" ");
         let title = format!("[{}/{n_steps}] tiercast {line}", idx + 1);
         let of_step = || format!("step {}: {line}", idx + 1);
-        if !again && memory.is_done(step).with_context(of_step)? {
+        let key = memory.key(step).with_context(of_step)?;
+        if !again && memory.is_done(step, &key).with_context(of_step)? {
             say(&format!("{title}: unchanged, skipped"));
             continue;
         }
@@ -84,12 +85,11 @@ pub(crate) fn run(file: &Path, again: bool, memory: &Path) -> anyhow::Result<Exi
                     .collect::<Result<_, _>>()?,
             );
         }
-        let before = memory.key(step).with_context(of_step)?;
         let code = commands::run(command).with_context(of_step)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }
-        memory.remember(step, before).with_context(of_step)?;
+        memory.remember(step, key).with_context(of_step)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,5 +15,9 @@ pub mod tables;
 pub mod train;
 pub mod vocabulary;
 
+mod plans;
+mod prepare;
+mod provenance;
+
 #[cfg(test)]
 mod backends_tests;

@@ -1,12 +1,13 @@
 //! Fits the pool of the views on rows that they were not fitted on.
 
 use rayon::prelude::*;
-use tiercast_predictor::model::{Model, NetworkSays, ask, mean_variance};
+use tiercast_predictor::model::{Model, NetworkSays, Raw, ask, mean_variance};
 use tiercast_predictor::neighbours::{Neighbour, NeighbourSettings, Neighbours, similarity};
 use tiercast_predictor::network::QualityNetwork;
 use tiercast_predictor::pool::{Doubt, Gate, Pool};
 use tiercast_predictor::views::{N_POOLED, Pmf, Tables, mean};
 use tiercast_predictor::{encoding::Encoded, model};
+use tiercast_routing::evidence::Evidence;
 use tiercast_statistics::simplex;
 
 use crate::dataset::Row;
@@ -279,21 +280,15 @@ fn fit_gate(known: &[Seen<'_>], unknown: &[Seen<'_>]) -> Gate {
     }
 }
 
-/// Fits the doubt on validation rows, which no part of the model was fitted on.
-pub fn fit_doubt(model: &Model, known: &[Seen<'_>], validation: &[Row]) -> Doubt {
-    let measured: Vec<([f64; 4], f64)> = validation
-        .par_iter()
-        .filter_map(|row| {
-            let raw = model.raw(&row.encoded);
-            let signs = [
-                1.0,
-                raw.evidence.similarity,
-                raw.evidence.spread,
-                mean_variance(&raw.quality),
-            ];
-            Some((signs, mean_crps(&raw.quality, row)?))
-        })
-        .collect();
+/// Fits the doubt on validation rows, which no part of the model was fitted on: what the model says of
+/// them, `raw`, but for the doubt.
+pub fn fit_doubt(raw: &[Raw], known: &[Seen<'_>], validation: &[Row], has_neighbours: bool) -> Doubt {
+    let of_row = |(raw, row): (&Raw, &Row)| {
+        let Evidence { similarity, spread, .. } = raw.evidence;
+        let signs = [1.0, similarity, spread, mean_variance(&raw.quality)];
+        Some((signs, mean_crps(&raw.quality, row)?))
+    };
+    let measured: Vec<([f64; 4], f64)> = raw.iter().zip(validation).filter_map(of_row).collect();
     let loss = least_squares(&measured);
     let unfitted = Doubt {
         least_similarity: 0.0,
@@ -308,10 +303,10 @@ pub fn fit_doubt(model: &Model, known: &[Seen<'_>], validation: &[Row]) -> Doubt
     let spreads = measured.iter().map(|(signs, _)| signs[2]).collect();
     let expected = sorted(expected.collect());
     Doubt {
-        least_similarity: if model.neighbours.is_empty() {
-            -1.0
-        } else {
+        least_similarity: if has_neighbours {
             quantile(&sorted(similarities), FAR_SHARE)
+        } else {
+            -1.0
         },
         most_spread: SPREAD_SLACK * quantile(&sorted(spreads), 1.0 - FAR_SHARE),
         quantiles: (0..N_QUANTILES)

@@ -1,36 +1,30 @@
 //! Outcomes and features to a checkpoint.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-use burn::tensor::Device;
 use rayon::prelude::*;
 use thiserror::Error;
 use tiercast_predictor::calibration::TierCalibration;
-use tiercast_predictor::checkpoint::{Calibration, Contents, DataFile, Provenance};
+use tiercast_predictor::checkpoint::{Calibration, Contents, DataFile};
 use tiercast_predictor::device::{DeviceError, DeviceKind};
-use tiercast_predictor::encoding::Encoding;
 use tiercast_predictor::model::{Model, Raw};
-use tiercast_predictor::neighbours::{MOST_PROMPTS, Neighbours};
 use tiercast_predictor::network::{Ensemble, NetworkConfig, QualityNetwork};
 use tiercast_predictor::predictor::assessment_of;
 use tiercast_predictor::views::{Pmf, Tables};
 use tiercast_predictor::weights;
 use tiercast_records::features::Features;
-use tiercast_records::outcomes::{CostKind, Outcome, Outcomes, Prompt, Split};
+use tiercast_records::outcomes::Outcomes;
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::distribution::GRID;
 use tiercast_routing::evidence::Assessment;
 
 use crate::calibrate::{Scored, fit_length, fit_quality, fit_service_levels};
-use crate::dataset::{self, LengthScale, Row, length_scale};
-use crate::fit::{Data, Epoch, FitConfig, Phase, fit_one};
-use crate::folds::{fold_of, group_of, task_groups};
-use crate::prices::{fit_catalog, fit_input_tokens};
-use crate::stack::{Seen, Without, fit_doubt, fit_pool, look, pooled};
-use crate::tables::{TableViews, fit_tables};
-use crate::vocabulary::fit_encoding;
+use crate::dataset::{LengthScale, Row};
+use crate::fit::{Epoch, FitConfig};
+use crate::plans::{fit_plans, look_at_all, neighbours_of, plans, table_views};
+use crate::prepare::{Prepared, find_models, prepare};
+use crate::prices::fit_input_tokens;
+use crate::provenance::{provenance, validation_figures};
+use crate::stack::{Seen, fit_doubt, fit_pool, pooled};
+use crate::tables::fit_tables;
 
 /// What to train.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -112,13 +106,6 @@ pub struct Trained {
     pub curves: Vec<Epoch>,
 }
 
-/// Least prompts in `train` and in `validation`.
-const LEAST_TRAIN: usize = 32;
-const LEAST_VALIDATION: usize = 8;
-
-/// With fewer training outcomes the estimate of a tier is called the prior's.
-const FEW_OUTCOMES: usize = 20;
-
 /// Trains on `train`, stops and calibrates on `validation`. `features` is parallel to
 /// `outcomes.prompts`. `report` hears of every epoch, from several threads.
 pub fn train(
@@ -160,26 +147,19 @@ pub fn train(
         neighbours,
         device: device.clone(),
     };
-    model.pool.doubt = fit_doubt(&model, &known, &prepared.validation);
-
-    let raw: Vec<Raw> = prepared
+    let mut raw: Vec<Raw> = prepared
         .validation
         .par_iter()
         .map(|row| model.raw(&row.encoded))
         .collect();
-    let validation_quality: Vec<(Vec<Pmf>, &Row)> = raw
-        .iter()
-        .zip(&prepared.validation)
-        .map(|(raw, row)| (raw.quality.clone(), row))
-        .collect();
-    let [known, unknown] = [known, unknown].map(|seen| pooled(&seen, &model));
-    let tiers: Vec<TierCalibration> = (0..models.len())
-        .map(|tier| {
-            let [known, unknown, validation] = [&known, &unknown, &validation_quality].map(|rows| of_tier(rows, tier));
-            let start = calibrate_tokens(&prepared, features, &raw, tier);
-            fit_quality(&known, &unknown, &validation, start)
-        })
-        .collect();
+    model.pool.doubt = fit_doubt(&raw, &known, &prepared.validation, !model.neighbours.is_empty());
+    for raw in &mut raw {
+        raw.evidence = model
+            .pool
+            .doubt
+            .of(raw.evidence.similarity, raw.evidence.spread, &raw.quality);
+    }
+    let tiers = calibrate(&model, [&known, &unknown], &raw, &prepared, features);
     let assessments = assessments(&prepared.catalog, &tiers, features, &prepared.validation, &raw);
     let service_levels = fit_service_levels(&prepared.catalog, &assessments, &prepared.validation);
     let validation = validation_figures(&curves, &assessments, &prepared.validation);
@@ -203,277 +183,23 @@ pub fn train(
     Ok(Trained { contents, curves })
 }
 
-/// Rows that one fit sees, and those it does not.
-struct Plan<'a> {
-    train: Vec<&'a Row>,
-    validation: Vec<&'a Row>,
-    /// Positions in the training rows that are left out.
-    out: Vec<usize>,
-    /// Whether each training row, by position, is in `train`.
-    admitted: Vec<bool>,
-}
-
-/// What a fit gave.
-struct Part {
-    network: QualityNetwork,
-    tables: Tables,
-}
-
-/// Folds of training rows that are left out in turn, to see what each view says of new rows.
-const FOLDS: usize = 4;
-
-/// First one plan per member, with all rows; then one per fold; then one per group of tasks, each
-/// without those tasks.
-fn plans<'a>(outcomes: &Outcomes, prepared: &'a Prepared, options: &TrainOptions) -> Vec<Plan<'a>> {
-    let prompt = |row: &Row| &outcomes.prompts[row.prompt];
-    let all_validation: Vec<&Row> = prepared.validation.iter().collect();
-    let plan = |is_out: &dyn Fn(&Row) -> bool, validation: Vec<&'a Row>| {
-        let admitted: Vec<bool> = prepared.train.iter().map(|row| !is_out(row)).collect();
-        let rows = prepared.train.iter().zip(&admitted);
-        Plan {
-            train: rows.filter(|(_, admitted)| **admitted).map(|(row, _)| row).collect(),
-            validation,
-            out: (0..admitted.len()).filter(|row| !admitted[*row]).collect(),
-            admitted,
-        }
-    };
-    let members = (0..options.n_members).map(|_| plan(&|_| false, all_validation.clone()));
-    let of_fold = |fold| plan(&|row| fold_of(prompt(row), FOLDS) == fold, all_validation.clone());
-    let mut plans: Vec<Plan<'a>> = members.chain((0..FOLDS).map(of_fold)).collect();
-    // The gate between the two sets of weights looks at neighbours.
-    let groups = if options.is_off("neighbours") {
-        BTreeMap::new()
-    } else {
-        task_groups(&prepared.train.iter().map(prompt).collect::<Vec<&Prompt>>())
-    };
-    for group in 0..groups.values().max().map_or(0, |last| last + 1) {
-        let is_out = |row: &Row| group_of(prompt(row), &groups) == Some(group);
-        // What is learnt has to stop being better on the tasks that are out.
-        let stop: Vec<&Row> = all_validation.iter().copied().filter(|row| is_out(row)).collect();
-        let stop = if stop.len() < LEAST_VALIDATION {
-            all_validation.clone()
-        } else {
-            stop
-        };
-        plans.push(plan(&is_out, stop));
-    }
-    plans
-}
-
-fn fit_plans(
-    plans: &[Plan<'_>],
+/// The corrections of every tier. `seen` are the training rows out of fold: (known, unknown).
+fn calibrate(
+    model: &Model,
+    seen: [&[Seen<'_>]; 2],
+    raw: &[Raw],
     prepared: &Prepared,
-    config: &NetworkConfig,
-    options: &TrainOptions,
-    device: &Device,
-    report: &mut (dyn FnMut(Epoch) + Send),
-) -> (Vec<Part>, Vec<Epoch>) {
-    let report = Mutex::new(report);
-    let fit = |(stream, plan): (usize, &Plan<'_>)| {
-        let data = Data {
-            train: &plan.train,
-            validation: &plan.validation,
-            lengths: &prepared.lengths,
-        };
-        let mut curve = Vec::new();
-        let network = fit_one(config, &options.fit, data, stream, device, &mut |epoch| {
-            curve.push(epoch);
-            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-            report(epoch);
-        });
-        let tables = fit_tables(&plan.train, config, table_views(prepared, options));
-        (Part { network, tables }, curve)
-    };
-    let (parts, curves): (Vec<Part>, Vec<Vec<Epoch>>) = side_by_side(plans, fit).into_iter().unzip();
-    (parts, curves.concat())
-}
-
-/// Runs `work` on every item, one thread per core, results in order.
-///
-/// Each thread has a rayon pool of one for the tensors: in a shared pool a thread that waits for a
-/// product would begin another item meanwhile, and memory would grow with the number of items.
-fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn((usize, &T)) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
-    let take_turns = || {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        loop {
-            let idx = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(idx) else { break };
-            let result = match &pool {
-                Ok(pool) => pool.install(|| work((idx, item))),
-                Err(_) => work((idx, item)),
-            };
-            *results[idx].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        }
-    };
-    let n_threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(items.len());
-    std::thread::scope(|scope| {
-        for _ in 0..n_threads {
-            scope.spawn(take_turns);
-        }
-    });
-    let results = results
-        .into_iter()
-        .filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
-    results.collect()
-}
-
-fn table_views(prepared: &Prepared, options: &TrainOptions) -> TableViews {
-    TableViews {
-        ngrams: !prepared.encoding.ngram_hashes.is_empty(),
-        n_signals: if options.is_off("surface") {
-            0
-        } else {
-            prepared.encoding.surface_mean.len()
-        },
-    }
-}
-
-/// The tables as a checkpoint will give them back.
-fn rounded(tables: &Tables, config: &NetworkConfig, prepared: &Prepared) -> Tables {
-    weights::tables_from_bytes(weights::tables_to_bytes(tables), config, &prepared.encoding)
-        .expect("tables of these sizes were just written")
-}
-
-/// Every training prompt; of very many, an even choice.
-fn neighbours_of(prepared: &Prepared, options: &TrainOptions, n_tiers: usize) -> Neighbours {
-    let mut neighbours = Neighbours::new(prepared.encoding.d_key(), n_tiers);
-    if options.is_off("neighbours") || prepared.encoding.d_key() == 0 {
-        return neighbours;
-    }
-    for row in kept(&prepared.train) {
-        let row = &prepared.train[row];
-        neighbours.push(
-            &row.encoded.key,
-            row.answers.iter().map(|answer| answer.map(|answer| answer.score)),
-        );
-    }
-    neighbours
-}
-
-/// Positions of the training rows that are kept as neighbours.
-fn kept(train: &[Row]) -> impl Iterator<Item = usize> {
-    let n = train.len().min(MOST_PROMPTS);
-    let of = train.len();
-    (0..n).map(move |at| at * of / n)
-}
-
-/// Every training row, seen by the parts that were fitted without it: (left out at random, left out
-/// with its task).
-fn look_at_all<'a>(
-    plans: &[Plan<'a>],
-    parts: &'a [Part],
-    prepared: &'a Prepared,
-    neighbours: &Neighbours,
-    options: &TrainOptions,
-    device: &Device,
-) -> (Vec<Seen<'a>>, Vec<Seen<'a>>) {
-    let kept: Vec<usize> = kept(&prepared.train).collect();
-    let seen_by = |(plan, part): (&Plan<'a>, &'a Part)| {
-        let without = Without {
-            network: &part.network,
-            tables: &part.tables,
-        };
-        let rows: Vec<&Row> = plan.out.iter().map(|row| &prepared.train[*row]).collect();
-        look(
-            &without,
-            neighbours,
-            &rows,
-            |position| plan.admitted[kept[position]],
-            device,
-        )
-    };
-    let mut all = plans.iter().zip(parts).skip(options.n_members).map(seen_by);
-    let known = all.by_ref().take(FOLDS).flatten().collect();
-    (known, all.flatten().collect())
-}
-
-struct Prepared {
-    catalog: Catalog,
-    encoding: Encoding,
-    tasks: Vec<String>,
-    train: Vec<Row>,
-    validation: Vec<Row>,
-    lengths: Vec<LengthScale>,
-}
-
-fn find_models(outcomes: &Outcomes, tiers: &[String]) -> Result<Vec<usize>, TrainError> {
-    let find = |name: &String| {
-        outcomes
-            .models
-            .iter()
-            .position(|model| model.name == *name)
-            .ok_or_else(|| TrainError::UnknownTier {
-                name: name.clone(),
-                known: outcomes
-                    .models
-                    .iter()
-                    .map(|model| model.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
-    };
-    tiers.iter().map(find).collect()
-}
-
-fn prepare(
-    outcomes: &Outcomes,
     features: &[Features],
-    models: &[usize],
-    options: &TrainOptions,
-) -> Result<Prepared, TrainError> {
-    let is_train =
-        |outcome: &&Outcome| outcomes.prompts[outcome.prompt].split == Split::Train && models.contains(&outcome.model);
-    let train_outcomes: Vec<&Outcome> = outcomes.outcomes.iter().filter(is_train).collect();
-    for (model, name) in models.iter().zip(&options.tiers) {
-        if !train_outcomes.iter().any(|outcome| outcome.model == *model) {
-            return Err(TrainError::NoRows(name.clone()));
-        }
-    }
-    let catalog = fit_catalog(outcomes, models, &train_outcomes)?;
-    // Every training prompt once, in order.
-    let mut prompts: Vec<usize> = train_outcomes.iter().map(|outcome| outcome.prompt).collect();
-    prompts.sort_unstable();
-    prompts.dedup();
-    let encoding = fit_encoding(
-        &prompts
-            .iter()
-            .map(|prompt| &features[*prompt])
-            .collect::<Vec<&Features>>(),
-        options,
-    );
-    let tasks = if options.is_off("tasks") {
-        Vec::new()
-    } else {
-        tasks_of(outcomes, &prompts)
+) -> Vec<TierCalibration> {
+    let [known, unknown] = seen.map(|seen| pooled(seen, model));
+    let of_validation = raw.iter().zip(&prepared.validation);
+    let validation: Vec<(Vec<Pmf>, &Row)> = of_validation.map(|(raw, row)| (raw.quality.clone(), row)).collect();
+    let of_one = |tier| {
+        let [known, unknown, validation] = [&known, &unknown, &validation].map(|rows| of_tier(rows, tier));
+        let start = calibrate_tokens(prepared, features, raw, tier);
+        fit_quality(&known, &unknown, &validation, start)
     };
-    let rows = |split| dataset::rows(outcomes, features, models, split, &encoding, &tasks);
-    let (train, validation) = (rows(Split::Train), rows(Split::Validation));
-    for (split, found, least) in [
-        ("train", train.len(), LEAST_TRAIN),
-        ("validation", validation.len(), LEAST_VALIDATION),
-    ] {
-        if found < least {
-            return Err(TrainError::TooFewRows { split, found, least });
-        }
-    }
-    let lengths = (0..models.len()).map(|tier| length_scale(&train, tier)).collect();
-    Ok(Prepared {
-        catalog,
-        encoding,
-        tasks,
-        train,
-        validation,
-        lengths,
-    })
-}
-
-fn tasks_of(outcomes: &Outcomes, prompts: &[usize]) -> Vec<String> {
-    let prompts: Vec<&Prompt> = prompts.iter().map(|prompt| &outcomes.prompts[*prompt]).collect();
-    dataset::tasks(&prompts)
+    (0..prepared.catalog.tiers().len()).map(of_one).collect()
 }
 
 fn calibrate_tokens(prepared: &Prepared, features: &[Features], validation: &[Raw], tier: usize) -> TierCalibration {
@@ -519,84 +245,8 @@ fn assessments(
         .collect()
 }
 
-fn validation_figures(curves: &[Epoch], assessments: &[Assessment], rows: &[Row]) -> BTreeMap<String, f64> {
-    let best: Vec<f64> = curves
-        .iter()
-        .filter(|epoch| epoch.best && epoch.phase == Phase::Quality)
-        .map(|epoch| epoch.validation_score)
-        .collect();
-    let mut squares = Vec::new();
-    for (assessment, row) in assessments.iter().zip(rows) {
-        for (forecast, answer) in assessment.forecasts.iter().zip(&row.answers) {
-            squares.extend(answer.map(|answer| (forecast.quality.mean() - answer.score).powi(2)));
-        }
-    }
-    BTreeMap::from([
-        (
-            "crps_of_best_member".to_owned(),
-            best.into_iter().fold(f64::INFINITY, f64::min),
-        ),
-        (
-            "brier".to_owned(),
-            squares.iter().sum::<f64>() / squares.len().max(1) as f64,
-        ),
-    ])
-}
-
-fn provenance(
-    outcomes: &Outcomes,
-    models: &[usize],
-    prepared: &Prepared,
-    options: &TrainOptions,
-    validation: BTreeMap<String, f64>,
-) -> Provenance {
-    Provenance {
-        code_version: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: options.fit.seed,
-        device: format!("{:?}", options.device).to_lowercase(),
-        encoder: options.encoder.clone(),
-        data: options.data.clone(),
-        counts: BTreeMap::from([
-            ("train_prompts".to_owned(), prepared.train.len()),
-            ("validation_prompts".to_owned(), prepared.validation.len()),
-            ("known_ngrams".to_owned(), prepared.encoding.ngram_hashes.len()),
-        ]),
-        tasks: prepared.tasks.clone(),
-        validation,
-        notes: notes(outcomes, models, prepared, options),
-    }
-}
-
-/// What was masked, per tier.
-fn notes(outcomes: &Outcomes, models: &[usize], prepared: &Prepared, options: &TrainOptions) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (tier, name) in options.tiers.iter().enumerate() {
-        let n = prepared.train.iter().filter(|row| row.answers[tier].is_some()).count();
-        if n < FEW_OUTCOMES {
-            notes.push(format!(
-                "{name}: {n} outcomes in train; its estimate is mostly the prior, which is what all tiers together did"
-            ));
-        }
-        if prepared.lengths[tier].std == 0.0 {
-            notes.push(format!(
-                "{name}: output tokens are absent or constant; masked in the cost head"
-            ));
-        }
-        let mut partial: Vec<CostKind> = outcomes
-            .outcomes
-            .iter()
-            .filter(|row| row.model == models[tier] && !row.cost_kind.is_whole())
-            .map(|row| row.cost_kind)
-            .collect();
-        partial.sort_unstable();
-        partial.dedup();
-        if !partial.is_empty() {
-            let kinds: Vec<String> = partial.iter().map(|kind| kind.name().to_owned()).collect();
-            notes.push(format!(
-                "{name}: rows with partial cost ({}) are masked in the cost head",
-                kinds.join(", ")
-            ));
-        }
-    }
-    notes
+/// The tables as a checkpoint will give them back.
+fn rounded(tables: &Tables, config: &NetworkConfig, prepared: &Prepared) -> Tables {
+    weights::tables_from_bytes(weights::tables_to_bytes(tables), config, &prepared.encoding)
+        .expect("tables of these sizes were just written")
 }

@@ -58,12 +58,9 @@ impl Memory {
         Ok(hex(&hash.finalize()))
     }
 
-    /// Whether the step was done with these inputs, and its outputs are still as it left them.
-    pub(super) fn is_done(&self, step: &Step) -> anyhow::Result<bool> {
-        if step.outputs.is_empty() {
-            return Ok(false);
-        }
-        let Some(outputs) = self.done.get(&self.key(step)?) else {
+    /// Whether the step with this key was done, and its outputs are still as it left them.
+    pub(super) fn is_done(&self, step: &Step, key: &str) -> anyhow::Result<bool> {
+        let Some(outputs) = self.done.get(key) else {
             return Ok(false);
         };
         for output in &step.outputs {
