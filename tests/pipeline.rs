@@ -149,3 +149,56 @@ fn what_a_recipe_needs_in_the_background_is_named_when_it_cannot_start() {
     drop(listener);
     tiercast(&words).refused("it ends at once", 1, &["in the background ended"]);
 }
+
+/// The smoke set brings a judge along with every prompt; many share a name, none of them has changed.
+#[test]
+fn judging_the_smoke_set_twice_finds_every_verdict_and_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let top = |name: &str| crate::run::checkout().join(name).to_string_lossy().into_owned();
+    // The config of the recipe, at an address that is free.
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let config = fs::read_to_string(top("pipelines/smoke.tiercast.toml")).unwrap();
+    fs::write(
+        at("tiercast.toml"),
+        config.replace("127.0.0.1:9124", &address.to_string()),
+    )
+    .unwrap();
+    let list = |words: &[&str]| serde_json::to_string(words).unwrap();
+    let replay = [
+        "replay",
+        "--outcomes",
+        &top("datasets/smoke/outcomes.parquet"),
+        "--instant",
+        "--listen",
+        &address.to_string(),
+    ];
+    let collect = [
+        "collect",
+        "--prompts",
+        &top("datasets/smoke/prompts.jsonl"),
+        "--config",
+        &at("tiercast.toml"),
+        "--out",
+        &at("run"),
+    ];
+    let judge = ["judge", "--run", &at("run"), "--config", &at("tiercast.toml")];
+    let recipe = format!(
+        "description = \"smoke\"\n[[background]]\nrun = {}\nlisten = \"{address}\"\n[[step]]\nrun = {}\n[[step]]\nrun = {}\n",
+        list(&replay),
+        list(&collect),
+        list(&judge)
+    );
+    fs::write(at("recipe.toml"), recipe).unwrap();
+    let first = tiercast(&["pipeline", "run", &at("recipe.toml"), "--memory", &at("memory")]).ok();
+    assert!(
+        first.stderr.contains("888 of 888 calls done") || first.stdout.contains("888 of 888 calls done"),
+        "{first:?}"
+    );
+    let again = tiercast(&judge).ok();
+    assert!(again.stderr.contains("0 verdicts made"), "{again:?}");
+    assert!(!again.stderr.contains("has changed"), "{again:?}");
+}

@@ -108,15 +108,19 @@ fn open_endpoints(judges: &Judges, plan: &Plan) -> anyhow::Result<BTreeMap<usize
 
 /// A changed rubric is a new judge: its name may be the same, its verdicts are not mixed with the old.
 fn tell_of_other_verdicts(ledger: &Ledger, judges: &Judges, plan: &Plan) -> anyhow::Result<()> {
+    let mut by_name: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (&idx, n_replies) in &plan.n_replies {
         let judge = &judges.all()[idx];
-        let n_other = ledger.n_other_verdicts(&judge.name, &judge.hash)?;
+        let (n_to_judge, n_judged) = by_name.entry(&judge.name).or_default();
+        *n_to_judge += n_replies;
+        *n_judged += ledger.verdicts(&judge.hash)?.len();
+    }
+    for (name, (n_replies, n_judged)) in by_name {
+        let n_other = ledger.n_other_verdicts(name, &judges.hashes_of(name))?;
         if n_other > 0 {
-            let n_judged = ledger.verdicts(&judge.hash)?.len();
             say(&format!(
-                "note: judge `{}` has changed: {n_other} verdicts by its earlier configurations stay in the ledger and are \
-                 not used; {n_replies} replies are judged by this one, which has {n_judged} verdicts so far",
-                judge.name
+                "note: judge `{name}` has changed: {n_other} verdicts by its earlier configurations stay in the ledger and \
+                 are not used; {n_replies} replies are judged by this one, which has {n_judged} verdicts so far"
             ));
         }
     }

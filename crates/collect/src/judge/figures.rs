@@ -11,7 +11,7 @@ use super::judges::{Check, Judge, Judges};
 use super::plan::Plan;
 use super::probes::{Kind, PREFIX};
 use super::report::{
-    Agreement, Estimate, JudgeErrors, JudgeFigures, JudgedTier, Position, ProbeFigures, Report, TierScores,
+    Agreement, CHECKER, Estimate, JudgeErrors, JudgeFigures, JudgedTier, Position, ProbeFigures, Report, TierScores,
 };
 use super::settings::{JudgeSettings, Truncated};
 use crate::error::CollectError;
@@ -89,7 +89,7 @@ pub fn figures(
         let exact = plan.exact.filter(|exact| *exact != idx && judge.model().is_some());
         let figures = JudgeFigures {
             n_replies: n_replies as u64,
-            n_other: ledger.n_other_verdicts(&judge.name, &judge.hash)?,
+            n_other: ledger.n_other_verdicts(&judge.name, &judges.hashes_of(&judge.name))?,
             tiers: judged_tiers(&scores, idx, exact),
             ..of_judge(judge, &verdicts)
         };
@@ -142,7 +142,7 @@ fn of_judge(judge: &Judge, verdicts: &[Verdict]) -> JudgeFigures {
     let role = match &judge.check {
         Check::Model(_) => "model",
         Check::Command(_) => "command",
-        _ => "checker",
+        _ => CHECKER,
     };
     JudgeFigures {
         name: judge.name.clone(),
@@ -157,7 +157,11 @@ fn of_judge(judge: &Judge, verdicts: &[Verdict]) -> JudgeFigures {
         n_failed: (verdicts.len() - n_parsed - n_unparsed) as u64,
         n_asked_again: verdicts.iter().filter(|verdict| verdict.attempts > 1).count() as u64,
         parse_rate: (!verdicts.is_empty()).then(|| n_parsed as f64 / verdicts.len() as f64),
-        cost_usd: verdicts.iter().filter_map(|verdict| verdict.cost_usd).sum(),
+        // Not `sum`, which is -0 of nothing.
+        cost_usd: verdicts
+            .iter()
+            .filter_map(|verdict| verdict.cost_usd)
+            .fold(0.0, |sum, cost| sum + cost),
         agreement: agreement(judge, verdicts),
         position: judge
             .model()

@@ -183,6 +183,12 @@ impl Judges {
         &self.all
     }
 
+    /// Hashes of all judges of a name: those that prompts bring along are named by their kind.
+    pub fn hashes_of(&self, name: &str) -> Vec<&str> {
+        let of_name = self.all().iter().filter(|judge| judge.name == name);
+        of_name.map(|judge| judge.hash.as_str()).collect()
+    }
+
     /// The judges of a prompt: its own, else its domain's, else the default.
     pub fn of_prompt(&mut self, prompt: &Prompt) -> Result<Tree, CollectError> {
         if let Some(own) = &prompt.judge {

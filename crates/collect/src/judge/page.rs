@@ -1,9 +1,11 @@
 //! Views of a report: a page that needs nothing else, Markdown, a table for the terminal. They print
 //! the same tables; none computes a figure.
 
+use std::collections::BTreeMap;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::report::{Estimate, GateCheck, JudgeFigures, Report};
+use super::report::{CHECKER, Estimate, GateCheck, JudgeFigures, Report};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -35,7 +37,9 @@ pub fn html(report: &Report) -> String {
                     }
                     @if !report.gate.is_empty() { section { h2 { "Can the judges be trusted?" } (gate(report)) } }
                     section { h2 { "What the tiers got" } (table(&tiers(report))) }
-                    @for judge in &report.judges {
+                    @let rules = checkers(report);
+                    @if !rules.rows.is_empty() { section { h2 { (rules.title) } p { (rules.explanation) } (table(&rules)) } }
+                    @for judge in asked(report) {
                         section {
                             h2 { "Judge " (judge.name) }
                             p.second { (described(judge)) }
@@ -59,7 +63,9 @@ pub fn markdown(report: &Report) -> String {
     };
     add("Can the judges be trusted?", &gate_table(report));
     add("What the tiers got", &tiers(report));
-    for judge in &report.judges {
+    let rules = checkers(report);
+    add(rules.title, &rules);
+    for judge in asked(report) {
         add(&format!("Judge {}", judge.name), &counts(judge));
         for part in parts(judge).iter().skip(1) {
             add(&format!("Judge {}: {}", judge.name, part.title), part);
@@ -170,6 +176,30 @@ fn tiers(report: &Report) -> Table {
     }
 }
 
+/// Judges with a section of their own: models and commands.
+fn asked(report: &Report) -> impl Iterator<Item = &JudgeFigures> {
+    report.judges.iter().filter(|judge| judge.role != CHECKER)
+}
+
+/// Rules, by name: those that prompts bring along are many, and of a kind.
+fn checkers(report: &Report) -> Table {
+    let mut by_name: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
+    for judge in report.judges.iter().filter(|judge| judge.role == CHECKER) {
+        let counts = [judge.n_replies, judge.n_scored, judge.n_unparsed, judge.n_failed];
+        let sums = by_name.entry(&judge.name).or_default();
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    let row =
+        |(name, counts): (&str, [u64; 4])| [vec![name.to_owned()], counts.map(|n| n.to_string()).to_vec()].concat();
+    Table {
+        title: "Checkers",
+        explanation: "Judges that follow a rule; those that prompts bring along are taken together by kind. A reply in \
+                      which there is nothing to judge counts as wrong.",
+        headings: vec!["checker", "replies", "scored", "nothing to judge", "failed"],
+        rows: by_name.into_iter().map(row).collect(),
+    }
+}
+
 fn parts(judge: &JudgeFigures) -> Vec<Table> {
     let all = [
         counts(judge),
@@ -196,8 +226,7 @@ fn counts(judge: &JudgeFigures) -> Table {
     .map(|n| n.to_string());
     Table {
         title: "Verdicts",
-        explanation: "Unparsed: a model's verdict that could not be read in two tries, or a reply in which a checker found \
-                      nothing to judge, which counts as wrong. Failed: made again by the next run.",
+        explanation: "Unparsed: a verdict that could not be read in two tries. Failed: made again by the next run.",
         headings: vec![
             "replies",
             "scored",

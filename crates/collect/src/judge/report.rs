@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Its file in the folder of the run.
 pub const FILE_NAME: &str = "judge.json";
 
+/// Role of a judge that follows a rule.
+pub const CHECKER: &str = "checker";
+
 /// How far the judges can be trusted, and what they say of the tiers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Report {

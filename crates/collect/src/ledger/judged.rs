@@ -4,10 +4,12 @@ use super::Ledger;
 use crate::error::CollectError;
 
 impl Ledger {
-    /// Verdicts of the judge of this name by configurations other than this one.
-    pub fn n_other_verdicts(&self, judge: &str, judge_hash: &str) -> Result<u64, CollectError> {
-        let count = "SELECT count(*) FROM verdicts WHERE judge = ?1 AND judge_hash <> ?2";
-        let count = self.connection.query_row(count, [judge, judge_hash], |row| row.get(0));
+    /// Verdicts of judges of this name by configurations other than those in use, by hash.
+    pub fn n_other_verdicts(&self, judge: &str, in_use: &[&str]) -> Result<u64, CollectError> {
+        let places = vec!["?"; in_use.len()].join(", ");
+        let count = format!("SELECT count(*) FROM verdicts WHERE judge = ? AND judge_hash NOT IN ({places})");
+        let values = rusqlite::params_from_iter(std::iter::once(&judge).chain(in_use));
+        let count = self.connection.query_row(&count, values, |row| row.get(0));
         count.map_err(self.failed("read"))
     }
 }
