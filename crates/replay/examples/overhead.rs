@@ -2,7 +2,9 @@
 //! beside a plain reqwest loop that sends the same bodies and reads the same replies.
 //!
 //! `overhead OUTCOMES BASE_URL [CALLS [CONCURRENCY]]`; `evals/collect/overhead.sh` starts both sides.
-//! Rounds of the two alternate, so that what else the machine does hits both; the ratio is that of
+//! Of a stream the loop only counts the bytes while `upstream` reads every event, so there the ratio is
+//! what reading costs. Client and server share the cores: what the server takes is in both rates and
+//! draws the ratio towards 1. Rounds of the two alternate, so that what else the machine does hits both; the ratio is that of
 //! the medians.
 
 #![expect(
@@ -83,6 +85,10 @@ fn prompts(outcomes: &Path) -> (String, Vec<String>) {
         }
     })
     .unwrap();
+    assert!(
+        !prompts.is_empty(),
+        "the first model has no replies to prompts that are text; name another file"
+    );
     (model.unwrap(), prompts)
 }
 
