@@ -13,7 +13,7 @@ pub struct PredictionReport {
     pub pooled: PredictionQuality,
     /// tiercast per tier, catalog order.
     pub tiers: Vec<PredictionQuality>,
-    /// All methods with predictions, tiers pooled, in the order of [`Report::methods`]; for the
+    /// All methods with predictions, tiers pooled, in the order of [`super::Report::methods`]; for the
     /// baselines the prediction of the mean stands for that of the event.
     pub methods: Vec<MethodCalibration>,
     /// Calibration where it is used: the tier that `auto` chose (A.8); one row per tier chosen at
@@ -115,7 +115,7 @@ pub struct ReliabilityBin {
 /// Calibration of one method, tiers pooled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodCalibration {
-    /// [`MethodReport::name`].
+    /// [`super::MethodReport::name`].
     pub method: String,
     /// Mean squared error of the predicted mean.
     pub brier: f64,
@@ -155,7 +155,7 @@ pub struct RoutedCalibration {
 /// Calibration on one domain, all tiers together and apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DomainCalibration {
-    /// Its label, as in [`DomainRow::domain`].
+    /// Its label, as in [`super::DomainRow::domain`].
     pub domain: String,
     /// Forecasts scored: items x tiers.
     pub n: usize,
