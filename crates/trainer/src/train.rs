@@ -11,6 +11,7 @@ use tiercast_predictor::calibration::TierCalibration;
 use tiercast_predictor::checkpoint::{Calibration, Contents, DataFile, Provenance};
 use tiercast_predictor::device::{DeviceError, DeviceKind};
 use tiercast_predictor::encoding::Encoding;
+use tiercast_predictor::member::Member;
 use tiercast_predictor::model::{Model, Raw};
 use tiercast_predictor::neighbours::{MOST_PROMPTS, Neighbours};
 use tiercast_predictor::network::{Ensemble, NetworkConfig, QualityNetwork};
@@ -152,13 +153,12 @@ pub fn train(
         .collect();
     let neighbours = neighbours_of(&prepared, options, models.len());
 
-    let (known, unknown) = look_at_all(&plans, &parts, &prepared, &neighbours, options, &device);
+    let (known, unknown) = look_at_all(&plans, &parts, &prepared, &neighbours, options);
     let mut model = Model {
-        members: members.clone(),
+        members: members.iter().map(Member::new).collect(),
         pool: fit_pool(&known, &unknown, &neighbours),
         tables: tables.clone(),
         neighbours,
-        device: device.clone(),
     };
     model.pool.doubt = fit_doubt(&model, &known, &prepared.validation);
 
@@ -359,7 +359,6 @@ fn look_at_all<'a>(
     prepared: &'a Prepared,
     neighbours: &Neighbours,
     options: &TrainOptions,
-    device: &Device,
 ) -> (Vec<Seen<'a>>, Vec<Seen<'a>>) {
     let kept: Vec<usize> = kept(&prepared.train).collect();
     let seen_by = |(plan, part): (&Plan<'a>, &'a Part)| {
@@ -368,13 +367,7 @@ fn look_at_all<'a>(
             tables: &part.tables,
         };
         let rows: Vec<&Row> = plan.out.iter().map(|row| &prepared.train[*row]).collect();
-        look(
-            &without,
-            neighbours,
-            &rows,
-            |position| plan.admitted[kept[position]],
-            device,
-        )
+        look(&without, neighbours, &rows, |position| plan.admitted[kept[position]])
     };
     let mut all = plans.iter().zip(parts).skip(options.n_members).map(seen_by);
     let known = all.by_ref().take(FOLDS).flatten().collect();
