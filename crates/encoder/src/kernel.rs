@@ -86,6 +86,19 @@ impl Kernel {
         }
     }
 
+    /// Inner products of `row` with each of `rows`, `[products.len(), row.len()]`. Rows of up to 2^16
+    /// codes: 32 bits never overflow.
+    pub fn products(self, row: &[i8], rows: &[i8], products: &mut [i32]) {
+        assert_eq!(rows.len(), row.len() * products.len(), "one product per row");
+        match self.0 {
+            Level::Portable => integers::products(row, rows, products),
+            // SAFETY: a `Kernel` of these levels exists only where AVX2 was detected; the lengths were
+            // compared above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::Avx512Vnni => unsafe { x86::products_avx2(row, rows, products) },
+        }
+    }
+
     /// Whether codes are bytes with an offset of 128, which is what VNNI multiplies.
     fn wants_offset(self) -> bool {
         match self.0 {

@@ -1,4 +1,4 @@
-//! Which burn backend runs the network.
+//! Which burn backend fits the network.
 
 use std::str::FromStr;
 

@@ -1,7 +1,5 @@
 //! Features to network inputs: what was fitted on the training rows, and nothing more.
 
-use std::collections::BTreeMap;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use tiercast_records::features::Features;
@@ -90,14 +88,24 @@ impl Encoding {
     }
 
     /// Known n-grams with TF-IDF weight (1 + ln count) x idf, in ascending order of position.
-    fn known_ngrams(&self, features: &Features) -> BTreeMap<u32, f32> {
+    fn known_ngrams(&self, features: &Features) -> Vec<(u32, f32)> {
         let all = features.word_ngrams.iter().chain(&features.char_ngrams);
-        all.filter_map(|(hash, count)| {
+        let known = all.filter_map(|(hash, count)| {
             let position = self.ngram_hashes.binary_search(hash).ok()?;
             let weight = (1.0 + f32::from(*count).ln()) * self.ngram_idf[position];
             Some((position as u32, weight))
-        })
-        .collect()
+        });
+        let mut known: Vec<(u32, f32)> = known.collect();
+        known.sort_by_key(|(position, _)| *position);
+        // Characters may have the hash of a word; of two weights the last one stands.
+        known.dedup_by(|later, first| {
+            let same = later.0 == first.0;
+            if same {
+                first.1 = later.1;
+            }
+            same
+        });
+        known
     }
 }
 
@@ -179,5 +187,20 @@ mod tests {
     fn unknown_ngrams_are_left_out() {
         let row = encoding().encode(&features([0.0, 0.0]));
         assert_eq!((row.ngrams, row.weights), (vec![1], vec![1.0]));
+    }
+
+    #[test]
+    fn of_two_ngrams_with_one_hash_the_characters_stand() {
+        let features = Features {
+            word_ngrams: vec![(9, 7), (5, 1)],
+            char_ngrams: vec![(9, 1)],
+            ..features([0.0, 0.0])
+        };
+        let row = encoding().encode(&features);
+        let length = 5.0_f32.sqrt();
+        assert_eq!(
+            (row.ngrams, row.weights),
+            (vec![0, 1], vec![1.0 / length, 2.0 / length])
+        );
     }
 }

@@ -1,29 +1,26 @@
 //! Everything fitted that turns an encoded row into quality distributions: the networks, the
 //! other views, their pool.
 
-use burn::tensor::{Device, TensorData};
 use tiercast_routing::distribution::{GRID, GRID_POINTS};
 use tiercast_routing::evidence::Evidence;
 
-use crate::encoding::{Batch, Encoded};
+use crate::encoding::Encoded;
+use crate::member::{Member, Says};
 use crate::neighbours::{self, Neighbour, Neighbours};
-use crate::network::QualityNetwork;
 use crate::pool::Pool;
-use crate::views::{N_POOLED, Pmf, Tables, mean};
+use crate::views::{N_POOLED, Pmf, Tables, add_scaled, mean};
 
 /// The fitted parts.
 #[derive(Debug)]
 pub struct Model {
     /// Networks whose distributions are averaged.
-    pub members: Vec<QualityNetwork>,
+    pub members: Vec<Member>,
     /// The views that are tables and linear models.
     pub tables: Tables,
     /// Training prompts.
     pub neighbours: Neighbours,
     /// How the views are pooled.
     pub pool: Pool,
-    /// Where the networks run.
-    pub device: Device,
 }
 
 /// What a model says of one row, per tier, before calibration.
@@ -61,8 +58,9 @@ impl Model {
     /// alone in the server and among thousands offline.
     pub fn raw(&self, row: &Encoded) -> Raw {
         let nearest = self.neighbours.nearest(&row.key, |_| true);
-        let says = ask(&self.members, row, &self.device);
-        let views = views(&self.tables, &self.neighbours, &self.pool, row, &nearest, &says);
+        let says = ask(&self.members, row);
+        let wanted = self.pool.used();
+        let views = views(&self.tables, &self.neighbours, &self.pool, row, &nearest, &says, wanted);
         let similarity = neighbours::similarity(&nearest);
         let quality = self.pool.mix(&views, similarity);
         let evidence = self.pool.doubt.of(similarity, says.spread, &quality);
@@ -76,7 +74,7 @@ impl Model {
     }
 }
 
-/// What every view says, in the order of [`crate::views::POOLED`].
+/// What the `wanted` views say, in the order of [`crate::views::POOLED`].
 pub fn views(
     tables: &Tables,
     neighbours: &Neighbours,
@@ -84,16 +82,18 @@ pub fn views(
     row: &Encoded,
     nearest: &[Neighbour],
     says: &NetworkSays,
+    wanted: [bool; N_POOLED],
 ) -> [Option<Vec<Pmf>>; N_POOLED] {
     let of_neighbours = || neighbours.distributions(nearest, &pool.neighbours, &tables.base);
-    [
-        Some(says.quality.clone()),
-        (!neighbours.is_empty()).then(of_neighbours),
-        tables.of_tasks(&says.tasks),
-        tables.of_ngrams(row),
-        tables.of_surface(row),
-        Some(tables.base.clone()),
-    ]
+    let views: [&dyn Fn() -> Option<Vec<Pmf>>; N_POOLED] = [
+        &|| Some(says.quality.clone()),
+        &|| (!neighbours.is_empty()).then(of_neighbours),
+        &|| tables.of_tasks(&says.tasks),
+        &|| tables.of_ngrams(row),
+        &|| tables.of_surface(row),
+        &|| Some(tables.base.clone()),
+    ];
+    std::array::from_fn(|view| if wanted[view] { views[view]() } else { None })
 }
 
 /// Variance of the predicted quality, mean over tiers.
@@ -110,23 +110,19 @@ pub fn mean_variance(quality: &[Pmf]) -> f64 {
 }
 
 /// Runs the networks on one row and averages what they say; `members` is not empty.
-pub fn ask(members: &[QualityNetwork], row: &Encoded, device: &Device) -> NetworkSays {
-    let all: Vec<NetworkSays> = members
-        .iter()
-        .map(|member| ask_one(member, Batch::new(&[row], device)))
-        .collect();
-    let average = |of: fn(&NetworkSays) -> &[f64]| -> Vec<f64> {
-        let n = of(&all[0]).len();
-        let mean = |at: usize| all.iter().map(|says| of(says)[at]).sum::<f64>() / all.len() as f64;
-        (0..n).map(mean).collect()
+pub fn ask(members: &[Member], row: &Encoded) -> NetworkSays {
+    let all: Vec<Says> = members.iter().map(|member| member.says(row)).collect();
+    let share = 1.0 / all.len() as f64;
+    let average = |of: fn(&Says) -> &[f32]| -> Vec<f64> {
+        let mean = |at: usize| all.iter().map(|says| f64::from(of(says)[at])).sum::<f64>() * share;
+        (0..of(&all[0]).len()).map(mean).collect()
     };
-    let quality: Vec<Pmf> = (0..all[0].quality.len())
-        .map(|tier| {
-            std::array::from_fn(|point| {
-                all.iter().map(|says| says.quality[tier][point]).sum::<f64>() / all.len() as f64
-            })
-        })
-        .collect();
+    let mut quality = vec![[0.0; GRID_POINTS]; all[0].quality.len()];
+    for says in &all {
+        for (sum, pmf) in quality.iter_mut().zip(&says.quality) {
+            add_scaled(sum, pmf, share);
+        }
+    }
     NetworkSays {
         spread: spread(&all, &quality),
         quality,
@@ -136,7 +132,7 @@ pub fn ask(members: &[QualityNetwork], row: &Encoded, device: &Device) -> Networ
     }
 }
 
-fn spread(all: &[NetworkSays], average: &[Pmf]) -> f64 {
+fn spread(all: &[Says], average: &[Pmf]) -> f64 {
     let of_tier = |(tier, average): (usize, &Pmf)| {
         let centre = mean(average);
         let squares: f64 = all
@@ -146,24 +142,4 @@ fn spread(all: &[NetworkSays], average: &[Pmf]) -> f64 {
         (squares / all.len() as f64).sqrt()
     };
     average.iter().enumerate().map(of_tier).sum::<f64>() / average.len().max(1) as f64
-}
-
-fn ask_one(member: &QualityNetwork, batch: Batch) -> NetworkSays {
-    let output = member.forward(batch, None);
-    let pmf = floats(&output.quality.into_data());
-    let quality = pmf
-        .chunks_exact(GRID_POINTS)
-        .map(|tier| std::array::from_fn(|point| tier[point]))
-        .collect();
-    NetworkSays {
-        quality,
-        length_mean: floats(&output.length_mean.into_data()),
-        length_std: floats(&output.length_log_std.exp().into_data()),
-        tasks: floats(&burn::tensor::activation::softmax(output.task, 1).into_data()),
-        spread: 0.0,
-    }
-}
-
-fn floats(data: &TensorData) -> Vec<f64> {
-    data.iter::<f32>().map(f64::from).collect()
 }

@@ -1,5 +1,6 @@
 //! The nearest training prompts: what the tiers did there, and how near they are.
 
+use tiercast_encoder::kernel::Kernel;
 use tiercast_routing::distribution::GRID_POINTS;
 
 use crate::views::{Pmf, add_outcome};
@@ -10,6 +11,8 @@ pub const MOST_NEIGHBOURS: usize = 96;
 const N_SIMILARITY: usize = 3;
 /// Keys are unit vectors in steps of 1/256.
 const SQUARED_STEPS: f32 = 256.0 * 256.0;
+/// Prompts compared at a time; their products stay in the nearest cache.
+const BLOCK: usize = 512;
 /// Stands for "did not answer" among the scores.
 const NO_SCORE: f32 = -1.0;
 /// Prompts kept: the search is linear, so this bounds its time.
@@ -65,23 +68,26 @@ impl Neighbours {
     /// The most similar prompts among those that `admit` lets through, nearest first, at most
     /// [`MOST_NEIGHBOURS`]. Equal ones stay in their order, so that the result is always the same.
     pub fn nearest(&self, key: &[i8], admit: impl Fn(usize) -> bool) -> Vec<Neighbour> {
-        let similarity = |position: usize| dot(key, &self.keys[position * self.dim..][..self.dim]);
-        let mut found: Vec<(i32, u32)> = (0..self.len())
-            .filter(|position| admit(*position))
-            .map(|position| (similarity(position), position as u32))
-            .collect();
-        let order = |a: &(i32, u32), b: &(i32, u32)| b.0.cmp(&a.0).then(a.1.cmp(&b.1));
-        if found.len() > MOST_NEIGHBOURS {
-            found.select_nth_unstable_by(MOST_NEIGHBOURS, order);
-            found.truncate(MOST_NEIGHBOURS);
+        let kernel = Kernel::best();
+        let mut found = Vec::with_capacity(2 * MOST_NEIGHBOURS);
+        let mut least = i64::MIN;
+        for (block_idx, block) in self.keys.chunks(BLOCK * self.dim.max(1)).enumerate() {
+            let mut products = [0; BLOCK];
+            let products = &mut products[..block.len() / self.dim];
+            kernel.products(key, block, products);
+            for (row, product) in products.iter().enumerate() {
+                let position = block_idx * BLOCK + row;
+                let ranked = rank(*product, position as u32);
+                if ranked > least && admit(position) {
+                    found.push(ranked);
+                }
+                if found.len() == 2 * MOST_NEIGHBOURS {
+                    least = keep_first(&mut found);
+                }
+            }
         }
-        found.sort_unstable_by(order);
-        // Collecting in place would keep the room of all candidates.
-        found.shrink_to_fit();
-        let neighbour = |(product, position): (i32, u32)| Neighbour {
-            similarity: (product as f32 / SQUARED_STEPS).min(1.0),
-            position,
-        };
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.truncate(MOST_NEIGHBOURS);
         found.into_iter().map(neighbour).collect()
     }
 
@@ -169,22 +175,26 @@ pub fn similarity(nearest: &[Neighbour]) -> f64 {
     }
 }
 
-/// Sixteen sums side by side, so that the compiler can use wide registers.
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    let mut sums = [0_i32; 16];
-    let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: i32 = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(a, b)| i32::from(*a) * i32::from(*b))
-        .sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..16 {
-            sums[lane] += i32::from(i16::from(a[lane]) * i16::from(b[lane]));
-        }
+/// Product and position as one number: the larger product first, then the earlier position.
+fn rank(product: i32, position: u32) -> i64 {
+    i64::from(product) << 32 | i64::from(u32::MAX - position)
+}
+
+/// Back from [`rank`].
+fn neighbour(ranked: i64) -> Neighbour {
+    let product = (ranked >> 32) as i32;
+    Neighbour {
+        similarity: (product as f32 / SQUARED_STEPS).min(1.0),
+        position: u32::MAX - ranked as u32,
     }
-    sums.iter().sum::<i32>() + rest
+}
+
+/// Leaves the first [`MOST_NEIGHBOURS`] of more, in any order, and returns the last of them.
+fn keep_first(found: &mut Vec<i64>) -> i64 {
+    let (_, last, _) = found.select_nth_unstable_by(MOST_NEIGHBOURS - 1, |a, b| b.cmp(a));
+    let last = *last;
+    found.truncate(MOST_NEIGHBOURS);
+    last
 }
 
 #[cfg(test)]
@@ -214,6 +224,25 @@ mod tests {
         assert_eq!(order(|_| true), [0, 2, 1]);
         assert_eq!(order(|position| position != 0), [2, 1]);
         assert_eq!(similarity(&[]), 0.0);
+    }
+
+    #[test]
+    fn the_first_of_many_are_kept_in_order() {
+        let mut neighbours = Neighbours::new(1, 1);
+        let key = |position: usize| ((position * 37) % 101) as i8;
+        let n = 3 * BLOCK + 5;
+        for position in 0..n {
+            neighbours.push(&[key(position)], [None].into_iter());
+        }
+        let admit = |position: usize| !position.is_multiple_of(3);
+        let mut expected: Vec<usize> = (0..n).filter(|position| admit(*position)).collect();
+        expected.sort_by_key(|position| std::cmp::Reverse(key(*position)));
+        let found: Vec<usize> = neighbours
+            .nearest(&[127], admit)
+            .iter()
+            .map(|neighbour| neighbour.position as usize)
+            .collect();
+        assert_eq!(found, expected[..MOST_NEIGHBOURS]);
     }
 
     #[test]

@@ -22,6 +22,23 @@ use crate::encoding::Batch;
 /// Shape functions on the grid: Legendre polynomials of degree 1 to 3 on [-1, 1].
 pub const N_SHAPES: usize = 3;
 
+/// Their values, `[N_SHAPES, GRID_POINTS]`
+pub const SHAPES: [[f32; GRID_POINTS]; N_SHAPES] = {
+    let mut shapes = [[0.0; GRID_POINTS]; N_SHAPES];
+    let mut point = 0;
+    while point < GRID_POINTS {
+        let x = 2.0 * GRID[point] - 1.0;
+        shapes[0][point] = x as f32;
+        shapes[1][point] = (1.5 * x * x - 0.5) as f32;
+        shapes[2][point] = (2.5 * x * x * x - 1.5 * x) as f32;
+        point += 1;
+    }
+    shapes
+};
+
+/// Bounds of the log standard deviation of the standardised log output length.
+pub const LENGTH_LOG_STD: [f32; 2] = [-4.0, 2.0];
+
 /// Members of an ensemble where nothing else is asked for.
 pub const DEFAULT_MEMBERS: usize = 5;
 
@@ -141,21 +158,21 @@ impl NetworkConfig {
 /// One network.
 #[derive(Module, Debug)]
 pub struct QualityNetwork {
-    ngram_vectors: Param<Tensor<2>>,
-    trunk_weight: Param<Tensor<2>>,
-    trunk_bias: Param<Tensor<1>>,
-    task_trunk_weight: Param<Tensor<2>>,
-    task_trunk_bias: Param<Tensor<1>>,
-    task_weight: Param<Tensor<2>>,
-    task_bias: Param<Tensor<1>>,
-    difficulty: Param<Tensor<2>>,
-    ability: Param<Tensor<2>>,
-    ngram_effect: Param<Tensor<2>>,
+    pub(crate) ngram_vectors: Param<Tensor<2>>,
+    pub(crate) trunk_weight: Param<Tensor<2>>,
+    pub(crate) trunk_bias: Param<Tensor<1>>,
+    pub(crate) task_trunk_weight: Param<Tensor<2>>,
+    pub(crate) task_trunk_bias: Param<Tensor<1>>,
+    pub(crate) task_weight: Param<Tensor<2>>,
+    pub(crate) task_bias: Param<Tensor<1>>,
+    pub(crate) difficulty: Param<Tensor<2>>,
+    pub(crate) ability: Param<Tensor<2>>,
+    pub(crate) ngram_effect: Param<Tensor<2>>,
     /// Distribution of every tier on every task, `[n_tasks, n_tiers * GRID_POINTS]`; set from the
     /// training rows and not learnt.
     pub task_base: Param<Tensor<2>>,
-    length_weight: Param<Tensor<2>>,
-    length_bias: Param<Tensor<1>>,
+    pub(crate) length_weight: Param<Tensor<2>>,
+    pub(crate) length_bias: Param<Tensor<1>>,
 }
 
 /// What the network says of `n` rows.
@@ -194,10 +211,11 @@ impl QualityNetwork {
         let base = self.base(task.clone(), keep_task).reshape([n, n_tiers, GRID_POINTS]);
         let logits = tilt.reshape([n, n_tiers, GRID_POINTS]) + base.log();
         let length = hidden.matmul(self.length_weight.val()) + self.length_bias.val().unsqueeze(); // [n, 2 * n_tiers]
+        let [least, most] = LENGTH_LOG_STD;
         Output {
             quality: softmax(logits, 2),
             length_mean: length.clone().slice([0..n, 0..n_tiers]),
-            length_log_std: length.slice([0..n, n_tiers..2 * n_tiers]).clamp(-4.0, 2.0),
+            length_log_std: length.slice([0..n, n_tiers..2 * n_tiers]).clamp(least, most),
             task,
         }
     }
@@ -251,11 +269,9 @@ pub struct Ensemble {
     pub members: Vec<QualityNetwork>,
 }
 
-/// Legendre polynomials of degree 1 to 3 on the grid mapped to [-1, 1], `[N_SHAPES, GRID_POINTS]`.
+/// [`SHAPES`] as a tensor.
 fn shapes(device: &Device) -> Tensor<2> {
-    let at = |shape: fn(f64) -> f64| GRID.map(|quality| shape(2.0 * quality - 1.0) as f32);
-    let values = [at(|x| x), at(|x| 1.5 * x * x - 0.5), at(|x| 2.5 * x * x * x - 1.5 * x)];
-    Tensor::from_data(TensorData::new(values.concat(), [N_SHAPES, GRID_POINTS]), device)
+    Tensor::from_data(TensorData::new(SHAPES.concat(), [N_SHAPES, GRID_POINTS]), device)
 }
 
 fn uniform(rng: &mut ChaCha8Rng, shape: [usize; 2], bound: f32) -> Vec<f32> {

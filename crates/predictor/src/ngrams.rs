@@ -1,7 +1,5 @@
 //! Hashed n-grams of the ask: sparse content signals from which the text cannot be read back.
 
-use std::collections::BTreeMap;
-
 /// Word n-grams (one and two words) kept per ask.
 pub const MAX_WORD_NGRAMS: usize = 160;
 /// Character n-grams kept per ask.
@@ -80,19 +78,21 @@ fn hash<'text>(parts: impl IntoIterator<Item = &'text [u8]>) -> u32 {
     u32::try_from((hash >> 32) ^ (hash & 0xffff_ffff)).expect("both halves have 32 bits")
 }
 
+/// Hashes as they come; sorting them together is several times faster than a map.
 #[derive(Default)]
-struct Counts(BTreeMap<u32, u16>);
+struct Counts(Vec<u32>);
 
 impl Counts {
     fn add(&mut self, hash: u32) {
-        let count = self.0.entry(hash).or_default();
-        *count = count.saturating_add(1);
+        self.0.push(hash);
     }
 
     /// By count, ties by hash. Keeping the smallest hashes is a bottom-k sketch (Broder 1997, "On
     /// the resemblance and containment of documents"): two prompts that share n-grams keep the same.
-    fn strongest(self, limit: usize) -> Vec<(u32, u16)> {
-        let mut all: Vec<_> = self.0.into_iter().collect();
+    fn strongest(mut self, limit: usize) -> Vec<(u32, u16)> {
+        self.0.sort_unstable();
+        let count = |same: &[u32]| (same[0], u16::try_from(same.len()).unwrap_or(u16::MAX));
+        let mut all: Vec<_> = self.0.chunk_by(|left, right| left == right).map(count).collect();
         all.sort_by(|(_, left), (_, right)| right.cmp(left));
         all.truncate(limit);
         all

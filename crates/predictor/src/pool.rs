@@ -79,6 +79,11 @@ impl Pool {
         mixed
     }
 
+    /// Which views ever have a weight; [`Self::mix`] does not read the others.
+    pub fn used(&self) -> [bool; N_POOLED] {
+        std::array::from_fn(|view| self.known[view] > 0.0 || self.unknown[view] > 0.0)
+    }
+
     /// Says what is wrong with the values, if anything.
     pub fn check(&self) -> Result<(), String> {
         for (name, weights) in [("known", &self.known), ("unknown", &self.unknown)] {
@@ -174,6 +179,7 @@ mod tests {
         let top = |similarity| pool().mix(&views, similarity)[0][20];
         assert!(top(0.9) < 0.001 && top(0.1) > 0.99 && (top(0.5) - 0.5).abs() < 1e-12);
         assert!(Gate::OPEN.unknown(-1.0) < 1e-12);
+        assert_eq!(pool().used(), [true, false, false, false, false, true]);
     }
 
     #[test]

@@ -15,12 +15,14 @@ use crate::checkpoint::{self, CheckpointError, Contents, Manifest, ServiceLevels
 use crate::device::DeviceKind;
 use crate::encoding::Encoding;
 use crate::features::Featuriser;
+use crate::member::Member;
 use crate::model::{Model, Raw};
 use crate::weights;
 
 /// An opened checkpoint.
 pub struct Predictor {
     manifest: Manifest,
+    n_params: usize,
     catalog: Catalog,
     calibration: checkpoint::Calibration,
     encoding: Encoding,
@@ -29,7 +31,8 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Opens a checkpoint folder; refuses what does not fit, naming the mismatch.
+    /// Opens a checkpoint folder; refuses what does not fit, naming the mismatch. The weights are read
+    /// on `device`; predictions run in plain Rust.
     pub fn open(folder: &Path, device: DeviceKind) -> Result<Self, CheckpointError> {
         let (manifest, contents) = checkpoint::open(folder)?;
         Self::new(manifest, contents, device)
@@ -49,13 +52,13 @@ impl Predictor {
             None => Featuriser::new(),
         };
         let model = Model {
-            members: network.members,
+            members: network.members.iter().map(Member::new).collect(),
             tables: contents.tables,
             neighbours: contents.neighbours,
             pool: contents.pool,
-            device,
         };
         Ok(Self {
+            n_params: contents.network.n_params(),
             manifest,
             catalog: contents.catalog,
             calibration: contents.calibration,
@@ -102,7 +105,7 @@ impl Predictor {
 
     /// Trainable parameters of the network.
     pub fn n_params(&self) -> usize {
-        self.model.members.iter().map(burn::module::Module::num_params).sum()
+        self.n_params
     }
 
     /// The transformer behind the features, where there is one.

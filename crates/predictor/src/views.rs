@@ -130,7 +130,13 @@ pub fn tilt(base: &Pmf, wanted: f64) -> Pmf {
 }
 
 fn tilted(base: &Pmf, tilt: f64) -> Pmf {
-    let mass: Pmf = std::array::from_fn(|point| base[point] * (tilt * (GRID[point] - 0.5)).exp());
+    // The grid is even, so the factors are powers of one.
+    let (mut factor, step) = ((-0.5 * tilt).exp(), (tilt / (GRID_POINTS - 1) as f64).exp());
+    let mass: Pmf = base.map(|mass| {
+        let tilted = mass * factor;
+        factor *= step;
+        tilted
+    });
     let total: f64 = mass.iter().sum();
     mass.map(|mass| mass / total)
 }

@@ -339,7 +339,7 @@ pub(crate) struct PredictArguments {
     /// Parquet file to write.
     #[arg(long)]
     pub(crate) out: PathBuf,
-    /// Backend.
+    /// Backend that the weights are read on; predictions run in plain Rust on every one.
     #[arg(long, default_value = "flex")]
     pub(crate) device: DeviceKind,
 }
@@ -370,7 +370,7 @@ pub(crate) struct ServeArguments {
     /// Address to listen on (default: the config's, else 127.0.0.1:8080).
     #[arg(long)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Backend.
+    /// Backend that the weights are read on; predictions run in plain Rust on every one.
     #[arg(long, default_value = "flex")]
     pub(crate) device: DeviceKind,
 }

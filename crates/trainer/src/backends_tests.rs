@@ -2,6 +2,7 @@
 
 use tiercast_predictor::device::DeviceKind;
 use tiercast_predictor::encoding::Encoded;
+use tiercast_predictor::member::Member;
 use tiercast_predictor::model::{NetworkSays, ask};
 use tiercast_predictor::network::NetworkConfig;
 
@@ -62,7 +63,7 @@ fn train(kind: DeviceKind) -> (Vec<f64>, NetworkSays) {
     let network = fit_one(&config, &options, data, 0, &device, &mut |epoch| {
         losses.extend([epoch.train_loss, epoch.validation_score]);
     });
-    (losses, ask(&[network], &validation[0].encoded, &device))
+    (losses, ask(&[Member::new(&network)], &validation[0].encoded))
 }
 
 #[cfg(any(feature = "ndarray", feature = "wgpu"))]

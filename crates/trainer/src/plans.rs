@@ -179,7 +179,6 @@ pub(crate) fn look_at_all<'a>(
     prepared: &'a Prepared,
     neighbours: &Neighbours,
     options: &TrainOptions,
-    device: &Device,
 ) -> (Vec<Seen<'a>>, Vec<Seen<'a>>) {
     let kept: Vec<usize> = kept(&prepared.train).collect();
     let seen_by = |(plan, part): (&Plan<'a>, &'a Part)| {
@@ -188,13 +187,7 @@ pub(crate) fn look_at_all<'a>(
             tables: &part.tables,
         };
         let rows: Vec<&Row> = plan.out.iter().map(|row| &prepared.train[*row]).collect();
-        look(
-            &without,
-            neighbours,
-            &rows,
-            |position| plan.admitted[kept[position]],
-            device,
-        )
+        look(&without, neighbours, &rows, |position| plan.admitted[kept[position]])
     };
     let mut all = plans.iter().zip(parts).skip(options.n_members).map(seen_by);
     let known = all.by_ref().take(FOLDS).flatten().collect();

@@ -1,6 +1,7 @@
 //! Fits the pool of the views on rows that they were not fitted on.
 
 use rayon::prelude::*;
+use tiercast_predictor::member::Member;
 use tiercast_predictor::model::{Model, NetworkSays, Raw, ask, mean_variance};
 use tiercast_predictor::neighbours::{Neighbour, NeighbourSettings, Neighbours, similarity};
 use tiercast_predictor::network::QualityNetwork;
@@ -46,11 +47,11 @@ pub fn look<'a>(
     neighbours: &Neighbours,
     rows: &[&'a Row],
     admit: impl Fn(usize) -> bool + Sync,
-    device: &burn::tensor::Device,
 ) -> Vec<Seen<'a>> {
+    let member = Member::new(without.network);
     let see = |row: &&'a Row| Seen {
         row,
-        says: ask(std::slice::from_ref(without.network), &row.encoded, device),
+        says: ask(std::slice::from_ref(&member), &row.encoded),
         nearest: neighbours.nearest(&row.encoded.key, &admit),
         tables: without.tables,
     };
@@ -85,7 +86,8 @@ pub fn fit_pool(known: &[Seen<'_>], unknown: &[Seen<'_>], neighbours: &Neighbour
 
 fn views_of(seen: &Seen<'_>, neighbours: &Neighbours, pool: &Pool) -> Views {
     let row: &Encoded = &seen.row.encoded;
-    model::views(seen.tables, neighbours, pool, row, &seen.nearest, &seen.says)
+    let all = [true; N_POOLED];
+    model::views(seen.tables, neighbours, pool, row, &seen.nearest, &seen.says, all)
 }
 
 /// What the pool says of rows that its parts were not fitted on.

@@ -5,6 +5,7 @@ use thiserror::Error;
 use tiercast_predictor::calibration::TierCalibration;
 use tiercast_predictor::checkpoint::{Calibration, Contents, DataFile};
 use tiercast_predictor::device::{DeviceError, DeviceKind};
+use tiercast_predictor::member::Member;
 use tiercast_predictor::model::{Model, Raw};
 use tiercast_predictor::network::{Ensemble, NetworkConfig, QualityNetwork};
 use tiercast_predictor::predictor::assessment_of;
@@ -139,13 +140,12 @@ pub fn train(
         .collect();
     let neighbours = neighbours_of(&prepared, options, models.len());
 
-    let (known, unknown) = look_at_all(&plans, &parts, &prepared, &neighbours, options, &device);
+    let (known, unknown) = look_at_all(&plans, &parts, &prepared, &neighbours, options);
     let mut model = Model {
-        members: members.clone(),
+        members: members.iter().map(Member::new).collect(),
         pool: fit_pool(&known, &unknown, &neighbours),
         tables: tables.clone(),
         neighbours,
-        device: device.clone(),
     };
     let mut raw: Vec<Raw> = prepared
         .validation

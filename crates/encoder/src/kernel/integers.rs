@@ -153,6 +153,26 @@ pub(super) fn multiply_portable(codes: &Codes, weights: &Packed, strip: usize, s
     }
 }
 
+/// `Kernel::products` without any special instruction.
+pub(super) fn products(row: &[i8], rows: &[i8], products: &mut [i32]) {
+    for (product, other) in products.iter_mut().zip(rows.chunks_exact(row.len().max(1))) {
+        *product = dot(row, other);
+    }
+}
+
+/// Sixteen sums side by side, so that the compiler can use wide registers.
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    let mut sums = [0_i32; 16];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += i32::from(i16::from(*a) * i16::from(*b));
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| i32::from(*a) * i32::from(*b));
+    sums.iter().sum::<i32>() + rest.sum::<i32>()
+}
+
 /// A strip as `[n_inputs, STRIP]`, the order in which compilers find vectors.
 fn columns(weights: &Packed, strip: usize) -> Vec<[i16; STRIP]> {
     let mut columns = vec![[0; STRIP]; weights.n_inputs()];

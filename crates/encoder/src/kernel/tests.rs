@@ -228,3 +228,23 @@ fn attention_is_equal_and_right() {
         });
     }
 }
+
+#[test]
+fn products_of_one_row_with_many() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    for width in [1, 15, 16, 50, 256, 384] {
+        let mut codes = |n: usize| -> Vec<i8> { (0..n).map(|_| code(&mut rng)).collect() };
+        let (row, rows) = (codes(width), codes(9 * width));
+        let dot = |other: &[i8]| -> i32 { row.iter().zip(other).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum() };
+        let expected: Vec<i32> = rows.chunks_exact(width).map(dot).collect();
+        for kernel in Kernel::available() {
+            let mut products = [7; 9];
+            kernel.products(&row, &rows, &mut products);
+            assert_eq!(products.as_slice(), expected, "{} at {width}", kernel.name());
+        }
+    }
+    // The extremes: 256 products of 2^14.
+    let mut product = [0];
+    Kernel::best().products(&[-128; 256], &[-128; 256], &mut product);
+    assert_eq!(product, [1 << 22]);
+}

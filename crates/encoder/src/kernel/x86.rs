@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::integers::{Codes, GROUP, PANEL, Packed, STRIP};
+use super::integers::{self, Codes, GROUP, PANEL, Packed, STRIP};
 use super::lanes::Lanes;
 use crate::dense::DENSE_DIM;
 use crate::weights::INNER_DIM;
@@ -192,6 +192,44 @@ unsafe fn tile_avx2<const WIDTH: usize, const ROWS: usize>(tile: Tile<i16>) {
         // SAFETY: 8 sums of a row.
         unsafe { _mm256_storeu_si256(tile.sums.add(row * STRIP).cast(), sums) };
     }
+}
+
+/// Codes in a register of 16 bits each.
+const WIDE: usize = 16;
+
+/// `Kernel::products`, four rows at a time: they share the codes of `row`, and one addition across
+/// lanes serves all four. Rows left over, and lengths that are no whole registers, go the portable way.
+///
+/// # Safety
+/// The machine has AVX2; `rows` has `products.len()` rows of `row.len()`.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn products_avx2(row: &[i8], rows: &[i8], products: &mut [i32]) {
+    let n_fast = match row.len() % WIDE {
+        0 => products.len() / 4 * 4,
+        _ => 0,
+    };
+    let (fast, rest) = products.split_at_mut(n_fast);
+    for (block, products) in fast.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let first = rows[4 * block * row.len()..].as_ptr();
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for (at, codes) in row.as_chunks::<WIDE>().0.iter().enumerate() {
+            // SAFETY: 16 codes, and 16 of each of the four rows from `first` on.
+            unsafe {
+                let codes = _mm256_cvtepi8_epi16(_mm_loadu_si128(codes.as_ptr().cast()));
+                for (other, sum) in sums.iter_mut().enumerate() {
+                    let other = first.add(other * row.len() + at * WIDE);
+                    let other = _mm256_cvtepi8_epi16(_mm_loadu_si128(other.cast()));
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, other));
+                }
+            }
+        }
+        let [a, b, c, d] = sums;
+        let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+        let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        // SAFETY: four products.
+        unsafe { _mm_storeu_si128(products.as_mut_ptr().cast(), sums) };
+    }
+    integers::products(row, &rows[n_fast * row.len()..], rest);
 }
 
 /// `Kernel::multiply`. `vpdpbusd` adds four products of an unsigned and a signed byte to 32 bits and
