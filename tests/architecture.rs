@@ -13,7 +13,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("statistics", &[]),
     ("encoder", &[]),
     ("records", &["chat", "routing", "statistics"]),
-    ("upstream", &[]),
+    ("upstream", &["chat"]),
     ("predictor", &["encoder", "records", "chat", "routing", "statistics"]),
     (
         "trainer",

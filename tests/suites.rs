@@ -98,7 +98,7 @@ fn result(data: &Fixture) -> Value {
 #[test]
 fn ours_is_printed_beside_all_baselines() {
     let data = fixture();
-    let run = evaluate(&data, &["--seeds", "2", "--control", "shuffled", "--part", "split"]).ok();
+    let run = evaluate(&data, &["--seeds", "2", "--control", "shuffled", "--ablation", "--part", "split"]).ok();
     for part in [
         "tiercast-fast",
         "fast minus it",
@@ -108,6 +108,7 @@ fn ours_is_printed_beside_all_baselines() {
         "Oracle",
         "2 seeds",
         "shuffled",
+        "without surface",
     ] {
         assert!(run.stdout.contains(part), "`{part}` is not in: {}", run.stdout);
     }
@@ -122,6 +123,10 @@ fn ours_is_printed_beside_all_baselines() {
     let encoder = &part["encoders"][0];
     assert_eq!(encoder["checkpoints"].as_array().unwrap().len(), 1);
     assert_eq!(encoder["seeds"]["values"].as_array().unwrap().len(), 2);
+    let ablations = encoder["ablations"].as_array().unwrap();
+    let without: Vec<&str> = ablations.iter().map(|rest| rest["without"].as_str().unwrap()).collect();
+    assert_eq!(without, ["surface", "ngrams", "embedding", "neighbours", "tasks"]);
+    assert!(ablations.iter().all(|rest| rest["gain"]["low"].is_number()));
     assert!(encoder["validated"]["relative_cost"]["value"].is_number());
 }
 

@@ -66,11 +66,17 @@ pub struct StreamSummary {
     pub failure: Option<Failure>,
     /// Whether it came to its end: without this and without a failure it broke off.
     pub is_complete: bool,
+    /// Whether anything of a reply has come.
+    pub is_begun: bool,
+    /// Bytes of text and arguments so far: what an estimate of the tokens rests on where none are told.
+    pub n_bytes: usize,
 }
 
 impl StreamSummary {
     pub(crate) fn note(&mut self, delta: &Delta) {
+        self.is_begun = true;
         match delta {
+            Delta::Text(text) | Delta::Refusal(text) | Delta::Arguments(text) => self.n_bytes += text.len(),
             Delta::Usage(usage) => self.usage = Some(*usage),
             Delta::Finish(finish) => self.finish = Some(finish.clone()),
             Delta::Done => self.is_complete = true,
@@ -90,7 +96,6 @@ pub struct StreamTranslator {
     is_over: bool,
     /// A call has begun and has no arguments yet.
     is_call_bare: bool,
-    n_bytes: usize,
 }
 
 impl StreamTranslator {
@@ -104,7 +109,6 @@ impl StreamTranslator {
             is_started: false,
             is_over: false,
             is_call_bare: false,
-            n_bytes: 0,
         }
     }
 
@@ -175,14 +179,10 @@ impl StreamTranslator {
         if self.is_over {
             return;
         }
-        self.n_bytes += match &delta {
-            Delta::Text(text) | Delta::Refusal(text) | Delta::Arguments(text) => text.len(),
-            _ => 0,
-        };
-        if self.n_bytes > MAX_REPLY_BYTES {
+        self.summary.note(&delta);
+        if self.summary.n_bytes > MAX_REPLY_BYTES {
             return self.fail(Failure::bad_gateway("the upstream's reply is too long"), events);
         }
-        self.summary.note(&delta);
         self.complete_call(&delta, events);
         match delta {
             Delta::Done => {

@@ -23,8 +23,9 @@ use tiercast_routing::request::Request;
 use crate::dialect::{Dialect, set_model};
 use crate::error::{ChatError, Unreadable, Untranslatable};
 use crate::fields::Reading;
-use crate::neutral::{Asked, Turn};
-use crate::reply::{BadReply, ReplyOptions};
+use crate::neutral::{Asked, Output, Turn};
+use crate::reply::{BadReply, Reply, ReplyOptions};
+use crate::stream::StreamSummary;
 use crate::{chat, messages, parse, responses};
 
 type Object = Map<String, Value>;
@@ -63,15 +64,36 @@ pub fn translate_response(
         set_model(&mut body, &options.model);
         return Ok(body);
     }
-    let reply = match from {
-        Dialect::Chat => chat::reply::read(body),
-        Dialect::Responses => responses::reply::read(body),
-        Dialect::Messages => messages::reply::read(body),
-    }?;
+    let reply = read_reply(body, from)?;
     match to {
         Dialect::Chat => Ok(chat::reply::write(reply, options)),
         Dialect::Responses => Ok(responses::reply::write(reply, options)),
         Dialect::Messages => messages::reply::write(reply, options),
+    }
+}
+
+/// What a whole reply of a dialect tells for the accounts; an error in the place of a reply is one here.
+pub fn summarise(body: &Object, dialect: Dialect) -> Result<StreamSummary, BadReply> {
+    let reply = read_reply(body, dialect)?;
+    let n_bytes = |output: &Output| match output {
+        Output::Text(text) | Output::Refusal(text) => text.len(),
+        Output::Call { arguments, .. } => arguments.len(),
+    };
+    Ok(StreamSummary {
+        usage: reply.usage,
+        finish: Some(reply.finish()),
+        failure: None,
+        is_complete: true,
+        is_begun: true,
+        n_bytes: reply.outputs.iter().map(n_bytes).sum(),
+    })
+}
+
+fn read_reply(body: &Object, dialect: Dialect) -> Result<Reply, BadReply> {
+    match dialect {
+        Dialect::Chat => chat::reply::read(body),
+        Dialect::Responses => responses::reply::read(body),
+        Dialect::Messages => messages::reply::read(body),
     }
 }
 

@@ -245,6 +245,7 @@ fn knowing(study: &Study<'_>, quality: &Table) -> Method {
     let forecast = |item: usize, tier: usize| Forecast {
         quality: QualityDistribution::two_point(quality.at(item, tier)),
         input_tokens: 0.0,
+        ask_input_tokens: 0.0,
         output_tokens: 0.0,
         cost_usd: study.items.cost.at(item, tier),
         ask_cost_usd: study.items.cost.at(item, tier),

@@ -68,21 +68,6 @@ impl Predictor {
         })
     }
 
-    /// The same predictor with other prices or capabilities for its tiers. The tiers must be
-    /// those it was trained on, in their order; `false` if they are not.
-    #[must_use]
-    pub fn set_catalog(&mut self, catalog: Catalog) -> bool {
-        let same = catalog
-            .tiers()
-            .iter()
-            .map(|tier| &tier.name)
-            .eq(self.catalog.tiers().iter().map(|tier| &tier.name));
-        if same {
-            self.catalog = catalog;
-        }
-        same
-    }
-
     /// The tiers, in the order of every forecast.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
@@ -158,13 +143,15 @@ pub fn assessment_of(catalog: &Catalog, fits: &[TierCalibration], raw: &Raw, fea
 fn forecast_of(tier: &Tier, tier_idx: usize, fit: &TierCalibration, raw: &Raw, features: &Features) -> Forecast {
     let ask = f64::from(features.ask_tokens);
     let input_tokens = fit.input_tokens(ask + f64::from(features.context_tokens));
+    let ask_input_tokens = fit.input_tokens(ask);
     let output_tokens = fit.output_tokens(raw.length_mean[tier_idx], raw.length_std[tier_idx]);
     Forecast {
         quality: fit.quality(&raw.quality[tier_idx], raw.unknown),
         input_tokens,
+        ask_input_tokens,
         output_tokens,
         cost_usd: tier.cost_usd(input_tokens, output_tokens),
-        ask_cost_usd: tier.cost_usd(fit.input_tokens(ask), output_tokens),
+        ask_cost_usd: tier.cost_usd(ask_input_tokens, output_tokens),
         latency_p95_s: tier.latency_p95_s,
     }
 }

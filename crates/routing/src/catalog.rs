@@ -37,6 +37,10 @@ pub struct Tier {
     pub input_usd_per_mtok: f64,
     /// US dollars per million output tokens.
     pub output_usd_per_mtok: f64,
+    /// US dollars per million input tokens that the provider's prompt cache holds, where it charges
+    /// less for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input_usd_per_mtok: Option<f64>,
     /// Largest number of tokens of prompt and reply together, where known.
     #[serde(default)]
     pub context_window: Option<u32>,
@@ -52,6 +56,12 @@ impl Tier {
     /// Cost in US dollars of a call with these token counts.
     pub fn cost_usd(&self, input_tokens: f64, output_tokens: f64) -> f64 {
         (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
+    }
+
+    /// What is saved on input tokens that the provider's prompt cache holds, US dollars.
+    pub fn cache_saving_usd(&self, cached_tokens: f64) -> f64 {
+        let cached_price = self.cached_input_usd_per_mtok.unwrap_or(self.input_usd_per_mtok);
+        cached_tokens * (self.input_usd_per_mtok - cached_price) / 1e6
     }
 }
 
@@ -108,6 +118,10 @@ fn check(tier: &Tier) -> Result<(), InvalidCatalog> {
     for (field, price) in [
         ("input_usd_per_mtok", tier.input_usd_per_mtok),
         ("output_usd_per_mtok", tier.output_usd_per_mtok),
+        (
+            "cached_input_usd_per_mtok",
+            tier.cached_input_usd_per_mtok.unwrap_or_default(),
+        ),
     ] {
         if !price.is_finite() || price < 0.0 {
             return say(&format!("{field} must be a number of at least 0"));
@@ -157,6 +171,7 @@ mod tests {
             class: 2,
             input_usd_per_mtok: 1.0,
             output_usd_per_mtok: 2.0,
+            cached_input_usd_per_mtok: None,
             context_window: None,
             capabilities: Capabilities::default(),
             latency_p95_s: None,

@@ -16,6 +16,8 @@ pub struct Forecast {
     pub quality: QualityDistribution,
     /// Tokens of the whole prompt, as this tier counts them.
     pub input_tokens: f64,
+    /// Those of the ask alone.
+    pub ask_input_tokens: f64,
     /// Expected tokens of the reply.
     pub output_tokens: f64,
     /// Expected cost of the whole call, US dollars.
@@ -90,6 +92,8 @@ pub struct Constraints {
     pub needs: Needs,
     /// Tiers (by index) that the caller excludes.
     pub excluded: Vec<usize>,
+    /// Tiers (by index) that cannot be asked just now, or not for this.
+    pub unavailable: Vec<(usize, Exclusion)>,
     /// Largest expected cost of the call, US dollars.
     pub max_cost_usd: Option<f64>,
     /// Largest 95th percentile of latency, seconds; a tier of unknown latency passes.
@@ -104,6 +108,12 @@ pub struct Constraints {
 pub enum Exclusion {
     /// The caller excluded it.
     ByCaller,
+    /// It has no endpoint.
+    NoEndpoint,
+    /// It failed too often in a row and is left alone for a while.
+    CircuitOpen,
+    /// The request has a field that none of its dialects can say.
+    Untranslatable,
     /// It takes no tools.
     NoTools,
     /// It keeps to no JSON schema.
@@ -195,6 +205,10 @@ fn exclusion(catalog: &Catalog, forecast: &Forecast, tier_idx: usize, constraint
     let tier = &catalog.tiers()[tier_idx];
     let over = |value: Option<f64>, limit: Option<f64>| value.zip(limit).is_some_and(|(value, limit)| value > limit);
     let tokens = forecast.input_tokens + forecast.output_tokens;
+    let unavailable = constraints.unavailable.iter().find(|(tier, _)| *tier == tier_idx);
+    if let Some((_, why)) = unavailable {
+        return Some(*why);
+    }
     let tests = [
         (constraints.excluded.contains(&tier_idx), Exclusion::ByCaller),
         (constraints.needs.tools && !tier.capabilities.tools, Exclusion::NoTools),
@@ -319,6 +333,7 @@ mod tests {
             class: 2,
             input_usd_per_mtok: 1.0,
             output_usd_per_mtok: 1.0,
+            cached_input_usd_per_mtok: None,
             context_window: Some(1000),
             capabilities: Capabilities {
                 vision,
@@ -334,6 +349,7 @@ mod tests {
             .map(|(quality, cost, seconds)| Forecast {
                 quality: QualityDistribution::two_point(quality),
                 input_tokens: 100.0,
+                ask_input_tokens: 100.0,
                 output_tokens: 100.0,
                 cost_usd: cost,
                 ask_cost_usd: cost,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tiercast_routing::decide::{Acceptable, Constraints, Decision, Exclusion, Forecast, Objective, Reason, decide};
 use tiercast_routing::distribution::GRID;
-use tiercast_routing::evidence::{Assessment, Evidence};
+use tiercast_routing::evidence::Evidence;
 
 use crate::deployment::Deployment;
 use crate::dials::Dials;
@@ -17,6 +17,9 @@ use crate::dials::Dials;
 pub struct Answer {
     /// What was chosen and why.
     pub decision: DecisionView,
+    /// The same reason, for programs.
+    #[serde(skip)]
+    pub reason: Reason,
     /// What the forecasts rest on.
     pub evidence: Evidence,
     /// Every tier, in the catalog's order.
@@ -37,6 +40,9 @@ pub struct DecisionView {
     pub tier: String,
     /// Its class, 1 to 4.
     pub tier_class: u8,
+    /// The trained tier whose evidence it borrows, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_as: Option<String>,
     /// Why it was chosen.
     pub reason: String,
     /// What chose it: `meta` (the predictor) or `fixed` (the caller).
@@ -66,6 +72,9 @@ pub struct ExcludedView {
     pub tier: String,
     /// Why.
     pub why: Exclusion,
+    /// The field of the request that is at fault, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// What is expected of one tier.
@@ -75,6 +84,9 @@ pub struct TierView {
     pub tier: String,
     /// Its class, 1 to 4.
     pub class: u8,
+    /// The trained tier whose evidence it borrows, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_as: Option<String>,
     /// Expected quality.
     pub quality_mean: f64,
     /// Grid of the quality distribution.
@@ -96,22 +108,28 @@ pub struct TierView {
     pub latency_ms: Option<f64>,
 }
 
-/// Decides and says so; the safe tier where the evidence is insufficient.
+/// Decides and says so; the safe tier where the evidence is insufficient. `forecasts` has one per
+/// served tier. `notes` says of a tier (by index) which field of the request it cannot take.
 pub fn answer(
     deployment: &Deployment,
     dials: &Dials,
-    assessment: &Assessment,
+    (forecasts, evidence): (&[Forecast], &Evidence),
+    notes: &[(usize, String)],
     id: String,
 ) -> Result<Answer, NoTierFits> {
-    let Assessment { forecasts, evidence } = assessment;
     let constraints = Constraints {
         unknown_ground: (!evidence.sufficient).then(|| deployment.safe_tier()),
         ..dials.constraints.clone()
     };
     let decision = decide(deployment.catalog(), forecasts, dials.objective, &constraints);
-    let chosen = chosen(&decision, dials.objective).ok_or_else(|| no_tier_fits(deployment, dials, &decision))?;
+    let chosen = chosen(&decision, dials.objective).ok_or_else(|| no_tier_fits(deployment, dials, &decision, notes))?;
+    let mut view = decision_view(deployment, dials, forecasts, &decision, chosen, id);
+    for (excluded, (tier, _)) in view.excluded.iter_mut().zip(&decision.excluded) {
+        excluded.detail = note(notes, *tier).map(str::to_owned);
+    }
     Ok(Answer {
-        decision: decision_view(deployment, dials, forecasts, &decision, chosen, id),
+        decision: view,
+        reason: decision.reason,
         evidence: *evidence,
         tiers: (0..forecasts.len())
             .map(|tier| tier_view(deployment, dials, &forecasts[tier], &decision, tier))
@@ -119,6 +137,11 @@ pub fn answer(
         overhead_ms: 0.0,
         debug: None,
     })
+}
+
+fn note(notes: &[(usize, String)], tier_idx: usize) -> Option<&str> {
+    let mut notes = notes.iter();
+    notes.find(|(of, _)| *of == tier_idx).map(|(_, note)| note.as_str())
 }
 
 /// The chosen tier; none where the caller named a tier that does not fit.
@@ -143,6 +166,7 @@ fn decision_view(
         id,
         tier: tier.name.clone(),
         tier_class: tier.class,
+        predicted_as: deployment.borrowed_from(chosen).map(str::to_owned),
         reason: reason_word(decision.reason),
         policy: dials.policy,
         checkpoint: deployment.checkpoint().to_owned(),
@@ -157,6 +181,7 @@ fn decision_view(
             .map(|&(tier, why)| ExcludedView {
                 tier: deployment.name(tier).to_owned(),
                 why,
+                detail: None,
             })
             .collect(),
         quality_mean: forecast.quality.mean(),
@@ -176,6 +201,7 @@ fn tier_view(
     TierView {
         tier: tier.name.clone(),
         class: tier.class,
+        predicted_as: deployment.borrowed_from(tier_idx).map(str::to_owned),
         quality_mean: forecast.quality.mean(),
         quality_grid: GRID.to_vec(),
         quality_pmf: forecast.quality.pmf().to_vec(),
@@ -243,7 +269,12 @@ impl fmt::Display for NoTierFits {
 
 impl std::error::Error for NoTierFits {}
 
-fn no_tier_fits(deployment: &Deployment, dials: &Dials, decision: &Decision) -> NoTierFits {
+fn no_tier_fits(
+    deployment: &Deployment,
+    dials: &Dials,
+    decision: &Decision,
+    notes: &[(usize, String)],
+) -> NoTierFits {
     let named = match dials.objective {
         Objective::Fixed(wanted) => Some(wanted),
         _ => None,
@@ -259,7 +290,10 @@ fn no_tier_fits(deployment: &Deployment, dials: &Dials, decision: &Decision) -> 
     });
     let can = if named.is_some() { "cannot" } else { "can" };
     let why: Vec<String> = relevant()
-        .map(|(tier, why)| format!("{}: {}", deployment.name(*tier), why_of(*why)))
+        .map(|(tier, why)| {
+            let detail = note(notes, *tier).map(|note| format!(" ({note})")).unwrap_or_default();
+            format!("{}: {}{detail}", deployment.name(*tier), why_of(*why))
+        })
         .collect();
     let mut mends: Vec<&str> = Vec::new();
     for (_, why) in relevant() {
@@ -277,6 +311,9 @@ fn no_tier_fits(deployment: &Deployment, dials: &Dials, decision: &Decision) -> 
 fn why_of(exclusion: Exclusion) -> &'static str {
     match exclusion {
         Exclusion::ByCaller => "excluded by x-tiercast-exclude",
+        Exclusion::NoEndpoint => "has no endpoint",
+        Exclusion::CircuitOpen => "failed too often in a row and is left alone for a while",
+        Exclusion::Untranslatable => "speaks dialects that cannot say a field of this request",
         Exclusion::NoTools => "takes no tools",
         Exclusion::NoJsonSchema => "keeps to no JSON schema",
         Exclusion::NoVision => "reads no images (no `vision`)",
@@ -289,6 +326,11 @@ fn why_of(exclusion: Exclusion) -> &'static str {
 fn mend_of(exclusion: Exclusion) -> &'static str {
     match exclusion {
         Exclusion::ByCaller => "exclude fewer tiers",
+        Exclusion::NoEndpoint => "give the tier a table [tiers.\"NAME\".endpoint] in tiercast.toml",
+        Exclusion::CircuitOpen => "try again in a while, and see whether the endpoint is up (`tiercast doctor`)",
+        Exclusion::Untranslatable => {
+            "leave the field out, or declare the `dialects` that the tier's endpoint speaks in tiercast.toml"
+        }
         Exclusion::NoTools => {
             "declare capabilities in tiercast.toml if a tier takes tools: [tiers.\"NAME\"] capabilities = { tools = true }"
         }

@@ -1,28 +1,49 @@
 //! The router: paths, limits and handlers. [`crate::server`] puts it on a socket.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State as Shared};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Extension, Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::FutureExt;
+use http_body::{Frame, SizeHint};
 use serde_json::{Value, json};
+use tiercast_chat::Dialect;
 use tiercast_routing::request::Request as Ask;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::answer::{Answer, answer};
+use crate::answer::Answer;
 use crate::dials::{Dials, VIRTUAL_MODELS};
-use crate::error::Error;
+use crate::error::{Error, in_dialect};
+use crate::gateway::asked::Asked;
+use crate::gateway::forward;
+use crate::gateway::ways::Ways;
+use crate::keys::Caller;
+use crate::latency::Wait;
 use crate::state::State;
-use crate::worker::Refusal;
 
 /// The paths there are; others share one label in the metrics.
-const PATHS: [&str; 5] = ["/v1/route", "/v1/models", "/health", "/ready", "/metrics"];
+const PATHS: [&str; 10] = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/route",
+    "/v1/models",
+    "/v1/stats",
+    "/admin/config/reload",
+    "/health",
+    "/ready",
+    "/metrics",
+];
 
 /// How many times the limit is read and thrown away, so that a client that is still sending gets
 /// to read the refusal instead of a reset connection.
@@ -32,14 +53,26 @@ const READ_ON: usize = 4;
 pub fn app(state: Arc<State>) -> Router {
     let api = Router::new()
         .route("/v1/route", post(route))
-        .route("/v1/models", get(models))
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/responses", post(responses))
+        .route("/v1/messages", post(messages))
         .layer(from_fn_with_state(Arc::clone(&state), limit));
-    // Probes and metrics answer whatever the load.
+    // What is read of us answers whatever the load.
+    let known = Router::new()
+        .route("/v1/models", get(models))
+        .route("/v1/stats", get(stats))
+        .route("/metrics", get(prometheus))
+        .merge(api)
+        .layer(from_fn_with_state(Arc::clone(&state), let_in));
+    let admin = Router::new()
+        .route("/admin/config/reload", post(reload))
+        .layer(from_fn_with_state(Arc::clone(&state), let_administer));
+    // Probes ask for no key.
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
-        .route("/metrics", get(prometheus))
-        .merge(api)
+        .merge(known)
+        .merge(admin)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(&state), count))
@@ -47,36 +80,87 @@ pub fn app(state: Arc<State>) -> Router {
 }
 
 /// Predicts and decides; forwards nothing.
-async fn route(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: Body) -> Result<Response, Error> {
-    let body = read(body, state.settings.body_limit_bytes).await?;
-    let start = Instant::now();
-    let chat = tiercast_chat::parse(&body)?;
-    let request = chat.request();
-    let dials = Dials::read(
-        chat.model.as_deref(),
-        &headers,
-        &request,
-        &state.deployment,
-        &state.settings.cohorts,
-    )?;
-    let debug = dials.debug.then(|| debug_view(&request, &dials));
-    let assessment = state.worker.forecast(request).await.inspect_err(|refusal| {
-        if *refusal == Refusal::Full {
-            state.metrics.queue_rejection();
-        }
-    })?;
-    let mut answer = answer(&state.deployment, &dials, &assessment, state.next_id())?;
-    let took = start.elapsed();
-    answer.overhead_ms = took.as_secs_f64() * 1000.0;
-    answer.debug = debug;
-    state.metrics.decision(&answer, &dials, took);
-    tracing::debug!(
-        id = answer.decision.id,
-        tier = answer.decision.tier,
-        reason = answer.decision.reason,
-        "decided"
-    );
-    Ok(respond(&answer))
+async fn route(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let serving = state.serving();
+    let limit_ms = serving.settings.request_timeout_ms;
+    let decided = async {
+        let body = read(body, serving.settings.body_limit_bytes).await?;
+        let start = Instant::now();
+        let asked = Asked::read(body, Dialect::Chat)?;
+        let ways = Ways::of(&asked, &serving);
+        let decided = state.decide(&serving, &asked, &headers, &caller, &ways, start).await?;
+        let mut answer = decided.answer;
+        answer.debug = decided.dials.debug.then(|| debug_view(&asked.request, &decided.dials));
+        Ok(respond(&answer))
+    };
+    let decided = tokio::time::timeout(Duration::from_millis(limit_ms), decided).await;
+    decided.map_err(|_| Error::TimedOut { limit_ms })?
+}
+
+async fn chat(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    forward(&state, Dialect::Chat, &caller, &headers, body).await
+}
+
+async fn responses(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    forward(&state, Dialect::Responses, &caller, &headers, body).await
+}
+
+async fn messages(
+    Shared(state): Shared<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    forward(&state, Dialect::Messages, &caller, &headers, body).await
+}
+
+/// Puts the settings in force that the file holds now.
+async fn reload(Shared(state): Shared<Arc<State>>) -> Result<Json<Value>, Error> {
+    state.reload().map_err(Error::Reload)?;
+    Ok(Json(json!({ "reloaded": true, "tiers": state.serving().deployment.names() })))
+}
+
+/// What the calls took so far, and how the tiers are.
+async fn stats(Shared(state): Shared<Arc<State>>) -> Json<Value> {
+    let serving = state.serving();
+    let now = Instant::now();
+    let names = serving.deployment.catalog().tiers().iter().zip(&serving.upstreams);
+    let health = names.enumerate().map(|(tier_idx, (tier, upstream))| {
+        let p95_ms = |wait| state.latencies.p95_s(&tier.name, wait, now).map(|seconds| seconds * 1000.0);
+        let open_s = upstream.as_ref().and_then(|upstream| upstream.circuit_open_for());
+        let health = json!({
+            "has_endpoint": upstream.is_some(),
+            "circuit_open_s": open_s.map(|wait| wait.as_secs_f64()),
+            "first_token_p95_ms": p95_ms(Wait::FirstToken),
+            "total_p95_ms": p95_ms(Wait::Total),
+            "predicted_as": serving.deployment.borrowed_from(tier_idx),
+        });
+        (tier.name.clone(), health)
+    });
+    let health: serde_json::Map<String, Value> = health.collect();
+    let accounts = state.accounts.all();
+    let cost_usd: f64 = accounts.values().map(|account| account.cost_usd).sum();
+    Json(json!({
+        "checkpoint": serving.deployment.checkpoint(),
+        "cost_usd": cost_usd,
+        "accounts": accounts,
+        "tiers": health,
+    }))
 }
 
 /// Counts and dials as they were read; the ask only by its length.
@@ -90,6 +174,13 @@ fn debug_view(request: &Ask, dials: &Dials) -> Value {
 }
 
 fn respond(answer: &Answer) -> Response {
+    let mut response = Json(answer).into_response();
+    decorate(response.headers_mut(), answer);
+    response
+}
+
+/// Says in headers what was decided.
+pub(crate) fn decorate(headers: &mut HeaderMap, answer: &Answer) {
     let decision = &answer.decision;
     let values = [
         ("x-tiercast-decision-id", decision.id.clone()),
@@ -101,18 +192,16 @@ fn respond(answer: &Answer) -> Response {
         ("x-tiercast-overhead-ms", format!("{:.3}", answer.overhead_ms)),
         ("x-tiercast-checkpoint", decision.checkpoint.clone()),
     ];
-    let mut response = Json(answer).into_response();
     for (name, value) in values {
         // A tier's name may hold what a header cannot; the body has it in any case.
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-            response.headers_mut().insert(name, value);
+            headers.insert(name, value);
         }
     }
-    response
 }
 
 /// Reads a body of at most `limit` bytes.
-async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {
+pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {
     let (mut bytes, mut n_bytes) = (Vec::new(), 0_usize);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|_| Error::BodyLost)?.into_data() else {
@@ -135,9 +224,13 @@ async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {
 /// The tiers and the virtual names, in OpenAI's list shape.
 async fn models(Shared(state): Shared<Arc<State>>) -> Json<Value> {
     let model = |id: &str, is_virtual: bool| json!({ "id": id, "object": "model", "created": 0, "owned_by": "tiercast", "virtual": is_virtual });
-    let tiers = state.deployment.catalog().tiers().iter().map(|tier| {
+    let serving = state.serving();
+    let tiers = serving.deployment.catalog().tiers().iter().enumerate().map(|(tier_idx, tier)| {
         let mut entry = model(&tier.name, false);
         entry["class"] = json!(tier.class);
+        if let Some(from) = serving.deployment.borrowed_from(tier_idx) {
+            entry["predicted_as"] = json!(from);
+        }
         entry
     });
     let data: Vec<Value> = VIRTUAL_MODELS
@@ -179,27 +272,71 @@ async fn no_such_method(method: Method, uri: Uri) -> Error {
     }
 }
 
-/// Bounds how many requests are under way, and for how long.
+/// Lets clients in that have a key, and tells the handlers who they are.
+async fn let_in(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Result<Response, Error> {
+    let caller = state.serving().keys.caller(request.headers());
+    request.extensions_mut().insert(caller.ok_or(Error::Unauthorized)?);
+    Ok(next.run(request).await)
+}
+
+async fn let_administer(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, Error> {
+    if !state.serving().keys.is_admin(request.headers()) {
+        return Err(Error::NotAdmin);
+    }
+    Ok(next.run(request).await)
+}
+
+/// Bounds how many requests are under way, to the end of their answers.
 async fn limit(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, Error> {
     let busy = |_| Error::Busy {
         what: "too many requests are under way",
         key: "max_concurrency",
     };
-    let _permit = state.permits.try_acquire().map_err(busy)?;
-    let limit_ms = state.settings.request_timeout_ms;
-    let answered = tokio::time::timeout(Duration::from_millis(limit_ms), next.run(request)).await;
-    answered.map_err(|_| Error::TimedOut { limit_ms })
+    let permit = Arc::clone(&state.permits).try_acquire_owned().map_err(busy)?;
+    let response = next.run(request).await;
+    Ok(response.map(|body| Body::new(Held { body, _permit: permit })))
 }
 
-/// Counts every answer, refusals too.
+/// A body that counts as a request under way until it is read to its end or dropped.
+struct Held {
+    body: Body,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Counts every answer, refusals too; a panic is one request's 500. Errors take the shape that the
+/// path's clients read.
 async fn count(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let path = PATHS
         .into_iter()
         .find(|path| *path == request.uri().path())
         .unwrap_or("other");
-    let response = next.run(request).await;
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = answered.unwrap_or_else(|_| Error::Panicked.into_response());
     state.metrics.request(path, response.status().as_u16());
-    response
+    match path {
+        "/v1/messages" => in_dialect(response, Dialect::Messages),
+        _ => response,
+    }
 }
 
 #[cfg(test)]

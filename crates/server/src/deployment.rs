@@ -1,7 +1,9 @@
-//! What is served: a checkpoint's tiers and levels, with the deployment's own prices.
+//! What is served: a checkpoint's tiers and levels, with the deployment's own prices and tiers.
 
 use tiercast_predictor::checkpoint::ServiceLevels;
 use tiercast_routing::catalog::Catalog;
+use tiercast_routing::decide::Forecast;
+use tiercast_routing::evidence::Assessment;
 
 use crate::settings::{Settings, SettingsError};
 
@@ -9,6 +11,10 @@ use crate::settings::{Settings, SettingsError};
 #[derive(Debug, Clone)]
 pub struct Deployment {
     catalog: Catalog,
+    /// Per tier, the position of the trained tier whose forecasts it takes.
+    sources: Vec<usize>,
+    /// Per tier, the name of that tier where it is another.
+    borrowed: Vec<Option<String>>,
     checkpoint: String,
     service_levels: ServiceLevels,
     safe_tier: usize,
@@ -18,15 +24,23 @@ impl Deployment {
     /// Lays the settings over the checkpoint's catalog. Without a `safe_tier` there, the dearest
     /// tier is the safe one.
     pub fn new(
-        catalog: &Catalog,
+        trained: &Catalog,
         checkpoint: impl Into<String>,
         service_levels: ServiceLevels,
         settings: &Settings,
     ) -> Result<Self, SettingsError> {
-        let catalog = settings.apply(catalog)?;
+        let served = settings.served(trained)?;
+        let catalog = served.catalog;
         let named = settings.safe_tier.as_deref().and_then(|name| catalog.position(name));
         let safe_tier = named.unwrap_or_else(|| catalog.dearest());
+        let pairs = catalog.tiers().iter().zip(&served.sources);
+        let borrowed = pairs.map(|(tier, source)| {
+            let of = &trained.tiers()[*source].name;
+            (*of != tier.name).then(|| of.clone())
+        });
         Ok(Self {
+            borrowed: borrowed.collect(),
+            sources: served.sources,
             catalog,
             checkpoint: checkpoint.into(),
             service_levels,
@@ -37,6 +51,25 @@ impl Deployment {
     /// The tiers, in the order of every forecast.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Forecasts of the served tiers, at their prices. `assessment` has one per trained tier.
+    pub fn forecasts(&self, assessment: &Assessment) -> Vec<Forecast> {
+        let priced = |(tier, source): (&tiercast_routing::catalog::Tier, &usize)| {
+            let forecast = assessment.forecasts[*source];
+            Forecast {
+                cost_usd: tier.cost_usd(forecast.input_tokens, forecast.output_tokens),
+                ask_cost_usd: tier.cost_usd(forecast.ask_input_tokens, forecast.output_tokens),
+                latency_p95_s: tier.latency_p95_s,
+                ..forecast
+            }
+        };
+        self.catalog.tiers().iter().zip(&self.sources).map(priced).collect()
+    }
+
+    /// The trained tier whose evidence a tier (by index) borrows, if it does.
+    pub fn borrowed_from(&self, tier_idx: usize) -> Option<&str> {
+        self.borrowed[tier_idx].as_deref()
     }
 
     /// Name of the checkpoint.

@@ -6,6 +6,10 @@ use tiercast_routing::request::Request;
 
 use crate::deployment::Deployment;
 use crate::error::Error;
+use crate::keys::Caller;
+use crate::serving::Serving;
+use crate::sessions::LONGEST_ID;
+use crate::settings::LevelSettings;
 
 /// The virtual model names. `auto:q=0.8` (any floor from 0 to 1) is one more.
 pub const VIRTUAL_MODELS: [&str; 4] = ["auto", "auto:cheap", "auto:best", "auto:fast"];
@@ -21,6 +25,8 @@ pub struct Dials {
     pub policy: &'static str,
     /// Who asks: a cohort of the settings, `other`, or `none` where nothing was said.
     pub cohort: String,
+    /// The conversation that this request is a part of.
+    pub session: Option<String>,
     /// Whether the answer explains what was read.
     pub debug: bool,
 }
@@ -36,19 +42,28 @@ mod header {
     pub(super) const POLICY: &str = "x-tiercast-policy";
     pub(super) const COHORT: &str = "x-tiercast-cohort";
     pub(super) const DEBUG: &str = "x-tiercast-debug";
+    pub(super) const SESSION: &str = "x-session-id";
 }
 
 impl Dials {
-    /// Reads the dials of one request. A header outranks the level that the model name implies;
-    /// the policy header outranks the model name.
+    /// Reads the dials of one request. A header outranks the service level of the cohort, which outranks
+    /// `auto`; the policy header outranks the model name.
     pub(crate) fn read(
         model: Option<&str>,
         headers: &HeaderMap,
         request: &Request,
-        deployment: &Deployment,
-        cohorts: &[String],
+        serving: &Serving,
+        caller: &Caller,
     ) -> Result<Self, Error> {
-        let named = model_objective(model.unwrap_or("auto"), deployment)?;
+        let (deployment, settings) = (&serving.deployment, &serving.settings);
+        let cohort = cohort(headers, &settings.cohorts, caller)?;
+        let default = settings.service_levels.get(&cohort).cloned().unwrap_or_default();
+        let model = model.unwrap_or("auto");
+        let named = model_objective(model, deployment)?;
+        let named = match level_of(&default) {
+            Some(level) if ["auto", "auto:fast"].contains(&model) => with_level(named, level),
+            _ => named,
+        };
         let objective = match (policy(headers, deployment)?, level(headers)?) {
             (Some(tier_idx), _) => Objective::Fixed(tier_idx),
             (None, Some(level)) => with_level(named, level),
@@ -62,8 +77,9 @@ impl Dials {
                 0.0,
                 f64::MAX,
                 "give US dollars, 0 or more",
-            )?,
-            max_latency_s: latency(headers)?,
+            )?
+            .or(default.max_cost_usd),
+            max_latency_s: latency(headers, default.latency_ms)?,
             ..Self::constraints_of(request)
         };
         let policy = if matches!(objective, Objective::Fixed(_)) {
@@ -75,7 +91,8 @@ impl Dials {
             objective,
             constraints,
             policy,
-            cohort: cohort(headers, cohorts)?,
+            cohort,
+            session: session(headers)?,
             debug: debug(headers)?,
         })
     }
@@ -88,6 +105,7 @@ impl Dials {
             constraints: Self::constraints_of(request),
             policy: "meta",
             cohort: "none".to_owned(),
+            session: None,
             debug: false,
         }
     }
@@ -162,9 +180,9 @@ fn excluded(headers: &HeaderMap, deployment: &Deployment) -> Result<Vec<usize>, 
 }
 
 /// The latency target in seconds; checked always, in force for sync requests.
-fn latency(headers: &HeaderMap) -> Result<Option<f64>, Error> {
+fn latency(headers: &HeaderMap, default_ms: Option<f64>) -> Result<Option<f64>, Error> {
     let mend = "give milliseconds, more than 0";
-    let target_ms = number(headers, header::LATENCY_MS, f64::MIN_POSITIVE, f64::MAX, mend)?;
+    let target_ms = number(headers, header::LATENCY_MS, f64::MIN_POSITIVE, f64::MAX, mend)?.or(default_ms);
     match text(headers, header::MODE)? {
         None | Some("sync") => Ok(target_ms.map(|ms| ms / 1000.0)),
         Some("async") => Ok(None),
@@ -191,8 +209,19 @@ fn policy(headers: &HeaderMap, deployment: &Deployment) -> Result<Option<usize>,
 }
 
 /// Cohorts become labels of metrics, so only those that the settings name are kept apart.
-fn cohort(headers: &HeaderMap, cohorts: &[String]) -> Result<String, Error> {
-    let label = match text(headers, header::COHORT)? {
+/// A key that has a cohort speaks for that one alone.
+fn cohort(headers: &HeaderMap, cohorts: &[String], caller: &Caller) -> Result<String, Error> {
+    let given = text(headers, header::COHORT)?;
+    if let Some(own) = &caller.cohort {
+        return match given.filter(|given| given != own) {
+            None => Ok(own.clone()),
+            Some(given) => {
+                let mend = format!("this key is of cohort `{own}`: leave the header out");
+                Err(Error::header(header::COHORT, given, mend))
+            }
+        };
+    }
+    let label = match given {
         None => "none",
         Some(given) => cohorts
             .iter()
@@ -200,6 +229,27 @@ fn cohort(headers: &HeaderMap, cohorts: &[String]) -> Result<String, Error> {
             .map_or("other", String::as_str),
     };
     Ok(label.to_owned())
+}
+
+/// The session, in no form but its length.
+fn session(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let Some(id) = text(headers, header::SESSION)?.filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
+    if id.len() > LONGEST_ID {
+        let beginning: String = id.chars().take(20).collect();
+        let mend = format!("give an id of at most {LONGEST_ID} bytes");
+        return Err(Error::header(header::SESSION, format!("{beginning}..."), mend));
+    }
+    Ok(Some(id.to_owned()))
+}
+
+fn level_of(settings: &LevelSettings) -> Option<Acceptable> {
+    let target = settings.quality?;
+    Some(match settings.confidence {
+        Some(confidence) => Acceptable::Confidence { target, confidence },
+        None => Acceptable::Floor(target),
+    })
 }
 
 fn debug(headers: &HeaderMap) -> Result<bool, Error> {

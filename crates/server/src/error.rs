@@ -4,11 +4,13 @@
 //! what to change; the log learns that it happened, and never what the prompt said.
 
 use axum::Json;
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use thiserror::Error as ThisError;
-use tiercast_chat::ChatError;
+use tiercast_chat::{ChatError, Dialect, Failure, error_body};
+use tiercast_upstream::error::{CallError, ErrorKind};
 
 use crate::answer::NoTierFits;
 use crate::worker::Refusal;
@@ -41,7 +43,27 @@ pub(crate) enum Error {
     NoSuchModel { model: String, known: String },
     #[error("{0}")]
     NoTierFits(#[from] NoTierFits),
-    #[error("no such path: {path}; POST /v1/route decides, GET /v1/models lists the models")]
+    #[error(
+        "no tier has an endpoint, so nothing can be forwarded: give at least one tier a table \
+         [tiers.\"NAME\".endpoint] with a base_url in the server's tiercast.toml. POST /v1/route decides without"
+    )]
+    NoEndpoints,
+    #[error("{message}")]
+    Upstream {
+        status: u16,
+        code: String,
+        message: String,
+        retry_after_s: Option<u64>,
+    },
+    #[error("a key is needed: send one of the server's keys as `authorization: Bearer KEY` or `x-api-key: KEY`")]
+    Unauthorized,
+    #[error("this takes the server's admin key ([admin] in its tiercast.toml), as `authorization: Bearer KEY`")]
+    NotAdmin,
+    #[error("{0}")]
+    Reload(String),
+    #[error("this request failed inside the server; others are served. It is in the server's log")]
+    Panicked,
+    #[error("no such path: {path}; POST /v1/chat/completions, /v1/responses and /v1/messages forward, POST /v1/route decides, GET /v1/models lists the models")]
     NoSuchPath { path: String },
     #[error("{path} does not take {method}")]
     Method { method: String, path: String },
@@ -64,8 +86,49 @@ impl Error {
         }
     }
 
+    /// What a failed call means for the client. `refusal` is the endpoint's own body: its words are passed
+    /// on where the request itself is at fault, and never where our key or configuration is.
+    pub(crate) fn upstream(tier: &str, error: &CallError, refusal: &[u8], n_failed: usize) -> Self {
+        let others = if n_failed > 1 {
+            format!("; {} other tiers failed before it", n_failed - 1)
+        } else {
+            String::new()
+        };
+        let said = || {
+            let body = serde_json::from_slice::<serde_json::Map<_, _>>(refusal).ok()?;
+            Failure::read(&body)
+        };
+        let is_theirs = matches!(
+            error.kind,
+            ErrorKind::BadRequest | ErrorKind::ContextTooLong | ErrorKind::ContentFiltered
+        );
+        let (status, code, message) = match said().filter(|_| is_theirs) {
+            Some(said) => (
+                error.status.unwrap_or(400),
+                said.code,
+                format!("tier `{tier}`: {}{others}", said.message),
+            ),
+            None => {
+                let status = match error.kind {
+                    ErrorKind::RateLimited | ErrorKind::QuotaExceeded => 429,
+                    ErrorKind::Timeout => 504,
+                    ErrorKind::CircuitOpen => 503,
+                    _ if is_theirs => error.status.unwrap_or(400),
+                    _ => 502,
+                };
+                (status, error.kind.name().to_owned(), format!("{}{others}", error.message))
+            }
+        };
+        Self::Upstream {
+            status,
+            code,
+            message,
+            retry_after_s: error.retry_after.map(|wait| wait.as_secs_f64().ceil() as u64),
+        }
+    }
+
     /// Status, OpenAI's `type`, and `code`.
-    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+    fn kind(&self) -> (StatusCode, &'static str, &str) {
         const INVALID: &str = "invalid_request_error";
         const OVERLOADED: &str = "rate_limit_error";
         const SERVER: &str = "server_error";
@@ -77,6 +140,19 @@ impl Error {
             Self::BadFloor { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_quality"),
             Self::NoSuchModel { .. } => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::NoTierFits(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_tier_fits"),
+            Self::NoEndpoints => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "no_endpoints"),
+            Self::Upstream { status, code, .. } => {
+                let kind = match status {
+                    429 => OVERLOADED,
+                    500.. => SERVER,
+                    _ => INVALID,
+                };
+                (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY), kind, code)
+            }
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
+            Self::NotAdmin => (StatusCode::FORBIDDEN, "permission_error", "not_admin"),
+            Self::Reload(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_config"),
+            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error"),
             Self::NoSuchPath { .. } => (StatusCode::NOT_FOUND, INVALID, "not_found"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
             Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, OVERLOADED, "overloaded"),
@@ -94,6 +170,24 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// An error beside its response, for paths whose dialect has another shape.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    status: u16,
+    code: String,
+    message: String,
+}
+
+/// The same response with its error in the shape of `dialect`; what is no error of ours stays.
+pub(crate) fn in_dialect(mut response: Response, dialect: Dialect) -> Response {
+    if let Some(told) = response.extensions_mut().remove::<Told>() {
+        let body = error_body(dialect, told.status, &told.code, &told.message);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(serde_json::Value::Object(body).to_string());
+    }
+    response
 }
 
 impl From<Refusal> for Error {
@@ -120,12 +214,23 @@ impl IntoResponse for Error {
         let body = json!({ "error": {
             "message": self.to_string(), "type": kind, "param": self.param(), "code": code,
         }});
+        let told = Told {
+            status: status.as_u16(),
+            code: code.to_owned(),
+            message: self.to_string(),
+        };
         let mut response = (status, Json(body)).into_response();
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        let wait = match &self {
+            Self::Upstream { retry_after_s, .. } => retry_after_s.map(HeaderValue::from),
+            _ if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+                Some(HeaderValue::from_static(RETRY_AFTER_S))
+            }
+            _ => None,
+        };
+        if let Some(wait) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, wait);
         }
+        response.extensions_mut().insert(told);
         response
     }
 }

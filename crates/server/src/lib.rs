@@ -1,14 +1,21 @@
-//! HTTP: predict, decide, answer. Nothing is forwarded yet.
+//! HTTP: predict, decide, forward, account.
 //!
 //! [`app::app`] is the router, callable without a socket; [`server::run`] serves it.
 
+mod accounts;
 pub mod answer;
 pub mod app;
 pub mod deployment;
 pub mod dials;
 mod error;
+mod gateway;
+mod keys;
+mod latency;
 mod metrics;
+mod place;
 pub mod server;
+pub mod serving;
+mod sessions;
 pub mod settings;
 pub mod state;
 pub mod worker;

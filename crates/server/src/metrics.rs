@@ -5,11 +5,15 @@ use std::time::Duration;
 use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::accounts::Call;
 use crate::answer::Answer;
 use crate::dials::Dials;
 
 /// Seconds, about a factor of two apart.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+
+/// Seconds of a model's reply.
+const CALL_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 180.0, 600.0];
 
 /// Expected quality.
 const QUALITY: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
@@ -25,6 +29,8 @@ impl Metrics {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(named("tiercast_decision_seconds"), &SECONDS)
             .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_predicted_quality"), &QUALITY))
+            .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_first_byte_seconds"), &CALL_SECONDS))
+            .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_call_seconds"), &CALL_SECONDS))
             .expect("the bucket lists are not empty")
             .build_recorder();
         let metrics = Self {
@@ -59,6 +65,45 @@ impl Metrics {
         });
     }
 
+    pub(crate) fn call(&self, tier: &str, call: &Call) {
+        let tier = tier.to_owned();
+        self.with(|| {
+            counter!("tiercast_calls_total", "tier" => tier.clone(), "outcome" => call.outcome.name()).increment(1);
+            // Counters are whole: a millionth of a dollar is the unit.
+            let micro_usd = (call.cost_usd * 1e6).round().max(0.0) as u64;
+            counter!("tiercast_cost_micro_usd_total", "tier" => tier.clone()).increment(micro_usd);
+            for (kind, tokens) in [
+                ("input", call.input_tokens),
+                ("cached_input", call.cached_tokens),
+                ("output", call.output_tokens),
+            ] {
+                let tokens = tokens.round().max(0.0) as u64;
+                counter!("tiercast_tokens_total", "tier" => tier.clone(), "kind" => kind).increment(tokens);
+            }
+        });
+    }
+
+    pub(crate) fn fallback(&self, from: &str, to: &str, kind: &'static str) {
+        self.with(|| {
+            counter!("tiercast_fallbacks_total", "from" => from.to_owned(), "to" => to.to_owned(), "kind" => kind)
+                .increment(1);
+        });
+    }
+
+    pub(crate) fn first_byte(&self, tier: &str, seconds: f64) {
+        self.with(|| histogram!("tiercast_first_byte_seconds", "tier" => tier.to_owned()).record(seconds));
+    }
+
+    pub(crate) fn call_seconds(&self, tier: &str, seconds: f64) {
+        self.with(|| histogram!("tiercast_call_seconds", "tier" => tier.to_owned()).record(seconds));
+    }
+
+    /// Which tiers borrow whose evidence: set anew at each reload.
+    pub(crate) fn borrowed(&self, tier: &str, from: &str, is_served: bool) {
+        let value = if is_served { 1.0 } else { 0.0 };
+        self.with(|| gauge!("tiercast_borrowed_tier", "tier" => tier.to_owned(), "from" => from.to_owned()).set(value));
+    }
+
     /// The Prometheus text.
     pub(crate) fn render(&self) -> String {
         self.handle.render()
@@ -84,6 +129,16 @@ fn describe() {
         "tiercast_queue_rejections_total",
         "Requests refused because the inference queue was full."
     );
+    describe_counter!("tiercast_calls_total", "Calls to tiers by how they went.");
+    describe_counter!("tiercast_cost_micro_usd_total", "Settled cost of calls, millionths of a US dollar.");
+    describe_counter!("tiercast_tokens_total", "Tokens of calls; `cached_input` is a part of `input`.");
+    describe_counter!(
+        "tiercast_fallbacks_total",
+        "Calls that went on to another tier after a failure, by kind of failure."
+    );
+    describe_gauge!("tiercast_borrowed_tier", "1 for a tier that is predicted by another tier's evidence.");
+    describe_histogram!("tiercast_first_byte_seconds", Unit::Seconds, "From asking a tier to the first of its reply.");
+    describe_histogram!("tiercast_call_seconds", Unit::Seconds, "From asking a tier to the end of its reply.");
     describe_gauge!("tiercast_queue_depth", "Requests waiting for inference.");
     describe_histogram!(
         "tiercast_decision_seconds",

@@ -66,7 +66,8 @@ pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future
 async fn drain(state: Arc<State>, connections: GracefulShutdown) {
     tracing::info!(connections = connections.count(), "draining");
     state.start_draining();
-    let limit = state.settings.request_timeout() + DRAIN_SLACK;
+    let settings = &state.serving().settings;
+    let limit = settings.request_timeout().max(Duration::from_millis(settings.drain_ms)) + DRAIN_SLACK;
     if tokio::time::timeout(limit, connections.shutdown()).await.is_err() {
         tracing::warn!("gave up on connections that did not end in time");
     }

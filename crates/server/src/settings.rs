@@ -1,4 +1,4 @@
-//! `tiercast.toml`: where to listen, limits, and what this deployment pays for its tiers.
+//! `tiercast.toml`: where to listen, limits, who may ask, and the tiers of this deployment.
 //!
 //! The binary reads the file and hands the text over. [`Settings::parse`] is the only way in
 //! beside the defaults, so settings that exist are settings that hold.
@@ -11,6 +11,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
+use tiercast_upstream::error::UpstreamError;
+use tiercast_upstream::settings::EndpointSettings;
+
+use crate::keys::KeySettings;
+use crate::place::line_of;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
 const MAX_COHORTS: usize = 100;
@@ -27,19 +32,48 @@ pub struct Settings {
     pub(crate) workers: usize,
     pub(crate) max_concurrency: usize,
     pub(crate) request_timeout_ms: u64,
+    pub(crate) deadline_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
+    pub(crate) drain_ms: u64,
+    pub(crate) session_cache_s: u64,
     pub(crate) cohorts: Vec<String>,
+    pub(crate) service_levels: BTreeMap<String, LevelSettings>,
+    pub(crate) keys: BTreeMap<String, KeySettings>,
+    pub(crate) admin: Option<KeySettings>,
     pub(crate) tiers: BTreeMap<String, TierSettings>,
+    /// Read by `collect`.
+    collect: toml::Table,
+    /// Read by `judge`.
+    judge: toml::Table,
+}
+
+/// What a cohort gets where a request says nothing: `[service_levels.COHORT]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LevelSettings {
+    /// Quality to reach: a floor on the expected quality, or with `confidence` a target.
+    pub(crate) quality: Option<f64>,
+    /// Probability to reach it with.
+    pub(crate) confidence: Option<f64>,
+    /// 95th percentile of the latency of sync requests, milliseconds.
+    pub(crate) latency_ms: Option<f64>,
+    /// Most expected cost of a request, US dollars.
+    pub(crate) max_cost_usd: Option<f64>,
 }
 
 /// What this deployment knows better about a tier than the checkpoint; absent keys keep its word.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TierSettings {
+    class: Option<u8>,
     input_usd_per_mtok: Option<f64>,
     output_usd_per_mtok: Option<f64>,
+    cached_input_usd_per_mtok: Option<f64>,
     context_window: Option<u32>,
     capabilities: CapabilitySettings,
     latency_p95_s: Option<f64>,
+    pub(crate) predict_as: Option<String>,
+    pub(crate) endpoint: Option<EndpointSettings>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
@@ -50,6 +84,14 @@ struct CapabilitySettings {
     vision: Option<bool>,
 }
 
+/// The tiers that are served, and where each one's evidence comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Served {
+    pub(crate) catalog: Catalog,
+    /// Per tier, the position of the trained tier whose forecasts it takes.
+    pub(crate) sources: Vec<usize>,
+}
+
 /// Why settings are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingsError {
@@ -57,29 +99,73 @@ pub enum SettingsError {
     #[error("tiercast.toml: {0}")]
     Toml(String),
     /// A value that cannot be.
-    #[error("tiercast.toml: `{key}` {mend}")]
+    #[error("tiercast.toml: {}`{key}` {mend}", at_line(*.line))]
     Value {
         /// The key, with its table.
         key: String,
         /// What it has to be.
         mend: String,
+        /// Where the key is, from 1; none where it is missing or was not looked for.
+        line: Option<usize>,
     },
     /// A tier that the checkpoint does not have.
-    #[error("tiercast.toml: `{key}` names tier `{tier}`, which the checkpoint does not have; its tiers are {known}")]
+    #[error(
+        "tiercast.toml: {}`{key}` names tier `{tier}`, which the checkpoint does not have; its tiers are {known}. \
+         To serve a tier that it was not trained on, write predict_as = \"TIER\", one of these, in its table", at_line(*.line)
+    )]
     UnknownTier {
         /// Where it is named.
-        key: &'static str,
+        key: String,
         /// The name.
         tier: String,
         /// The names there are.
         known: String,
+        /// Where, from 1.
+        line: Option<usize>,
+    },
+    /// An endpoint that cannot be set up.
+    #[error("tiercast.toml: {0}")]
+    Endpoint(#[from] UpstreamError),
+    /// A key's environment variable that is not there.
+    #[error("tiercast.toml: `{key}`: the environment variable {variable} is not set or empty; set it to the key, or write the key's `sha256` instead")]
+    MissingKey {
+        /// The key's table.
+        key: String,
+        /// The variable.
+        variable: String,
     },
     /// An address that others can reach, without keys.
     #[error(
-        "refusing to listen on {0}: others can reach it and this version checks no keys. \
-         Listen on 127.0.0.1, or set `allow_without_key = true` in tiercast.toml if a proxy guards it"
+        "refusing to listen on {0}: others can reach it and no keys are set. Listen on 127.0.0.1, add \
+         [keys.NAME] tables to tiercast.toml (`tiercast config key NAME` makes one), or set \
+         `allow_without_key = true` if a proxy guards it"
     )]
     NoKeys(SocketAddr),
+    /// A reload that would need a restart.
+    #[error("tiercast.toml: {}`{key}` has changed, which takes a restart; the settings before it stay in force", at_line(*.line))]
+    NeedsRestart {
+        /// The key.
+        key: &'static str,
+        /// Where, from 1.
+        line: Option<usize>,
+    },
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map(|line| format!("line {line}: ")).unwrap_or_default()
+}
+
+impl SettingsError {
+    /// The same, with the line of its key in `text` where it can be found.
+    #[must_use]
+    pub fn located(mut self, text: &str) -> Self {
+        match &mut self {
+            Self::Value { key, line, .. } | Self::UnknownTier { key, line, .. } => *line = line_of(text, key),
+            Self::NeedsRestart { key, line } => *line = line_of(text, key),
+            _ => {}
+        }
+        self
+    }
 }
 
 impl Default for Settings {
@@ -93,8 +179,17 @@ impl Default for Settings {
             workers: 1,
             max_concurrency: 512,
             request_timeout_ms: 10_000,
+            deadline_ms: 600_000,
+            idle_timeout_ms: 60_000,
+            drain_ms: 30_000,
+            session_cache_s: 300,
             cohorts: Vec::new(),
+            service_levels: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            admin: None,
             tiers: BTreeMap::new(),
+            collect: toml::Table::new(),
+            judge: toml::Table::new(),
         }
     }
 }
@@ -104,7 +199,7 @@ impl Settings {
     pub fn parse(text: &str) -> Result<Self, SettingsError> {
         let settings: Self =
             toml::from_str(text).map_err(|e| SettingsError::Toml(e.to_string().trim_end().to_owned()))?;
-        settings.checked()
+        settings.checked().map_err(|error| error.located(text))
     }
 
     /// The same, listening elsewhere (`--listen`).
@@ -123,31 +218,86 @@ impl Settings {
         self.workers
     }
 
-    /// How long a request may take.
+    /// How long a decision may take.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// The catalog with this deployment's prices, windows, capabilities and latencies.
-    ///
-    /// Costs in a forecast come from the predictor's catalog: hand this one to the predictor.
-    pub fn apply(&self, catalog: &Catalog) -> Result<Catalog, SettingsError> {
-        let named = self.tiers.keys().map(|name| ("tiers", name));
-        let unknown = named.chain(self.safe_tier.iter().map(|name| ("safe_tier", name)));
-        if let Some((key, tier)) = unknown.into_iter().find(|(_, name)| catalog.position(name).is_none()) {
-            let known: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
-            return Err(SettingsError::UnknownTier {
+    /// Whether any tier can be asked.
+    pub fn has_endpoints(&self) -> bool {
+        self.tiers.values().any(|tier| tier.endpoint.is_some())
+    }
+
+    /// Every tier with an endpoint, by name.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&str, &EndpointSettings)> {
+        let tiers = self.tiers.iter();
+        tiers.filter_map(|(name, tier)| Some((name.as_str(), tier.endpoint.as_ref()?)))
+    }
+
+    /// The tiers to serve: those of the settings where any of them can be asked, else those of the
+    /// checkpoint, with this deployment's prices, windows, capabilities and latencies.
+    pub(crate) fn served(&self, trained: &Catalog) -> Result<Served, SettingsError> {
+        let known = || {
+            let names: Vec<&str> = trained.tiers().iter().map(|tier| tier.name.as_str()).collect();
+            names.join(", ")
+        };
+        let position = |key: String, name: &str| {
+            trained.position(name).ok_or_else(|| SettingsError::UnknownTier {
                 key,
-                tier: tier.clone(),
-                known: known.join(", "),
-            });
+                tier: name.to_owned(),
+                known: known(),
+                line: None,
+            })
+        };
+        let (mut tiers, mut sources) = (Vec::new(), Vec::new());
+        if !self.has_endpoints() {
+            let unnamed = trained.tiers().iter().enumerate();
+            for (source, tier) in unnamed.filter(|(_, tier)| !self.tiers.contains_key(&tier.name)) {
+                tiers.push(tier.clone());
+                sources.push(source);
+            }
         }
-        let tiers = catalog.tiers().iter().map(|tier| match self.tiers.get(&tier.name) {
-            Some(settings) => settings.over(tier),
-            None => tier.clone(),
-        });
-        let invalid = |e: tiercast_routing::catalog::InvalidCatalog| value("tiers", e.0);
-        Catalog::new(tiers.collect()).map_err(invalid)
+        for (name, settings) in &self.tiers {
+            let key = format!("tiers.\"{name}\"");
+            let source = match &settings.predict_as {
+                Some(other) => position(format!("{key}.predict_as"), other)?,
+                None => position(key, name)?,
+            };
+            tiers.push(settings.over(name, &trained.tiers()[source])?);
+            sources.push(source);
+        }
+        // As in the checkpoint, so that a forecast reads alike with settings and without.
+        let mut order: Vec<usize> = (0..tiers.len()).collect();
+        order.sort_by_key(|at| (sources[*at], *at));
+        let catalog = Catalog::new(order.iter().map(|at| tiers[*at].clone()).collect());
+        let catalog = catalog.map_err(|invalid| value("tiers", invalid.0))?;
+        if let Some(name) = self.safe_tier.as_deref()
+            && catalog.position(name).is_none()
+        {
+            let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
+            return Err(value(
+                "safe_tier",
+                format!("names tier `{name}`, which is not served; the tiers are {}", names.join(", ")),
+            ));
+        }
+        Ok(Served {
+            catalog,
+            sources: order.into_iter().map(|at| sources[at]).collect(),
+        })
+    }
+
+    /// Refuses what a running server cannot take over from these settings.
+    pub(crate) fn check_reload(&self, next: &Self) -> Result<(), SettingsError> {
+        let changed = [
+            ("listen", self.listen != next.listen),
+            ("workers", self.workers != next.workers),
+            ("queue_capacity", self.queue_capacity != next.queue_capacity),
+            ("max_concurrency", self.max_concurrency != next.max_concurrency),
+        ];
+        match changed.into_iter().find(|(_, is_changed)| *is_changed) {
+            Some((key, _)) => Err(SettingsError::NeedsRestart { key, line: None }),
+            None => Ok(()),
+        }
     }
 
     fn checked(self) -> Result<Self, SettingsError> {
@@ -156,19 +306,62 @@ impl Settings {
         within("workers", self.workers, 1..=64)?;
         within("max_concurrency", self.max_concurrency, 1..=65_536)?;
         within("request_timeout_ms", self.request_timeout_ms, 1..=600_000)?;
+        within("deadline_ms", self.deadline_ms, 1..=86_400_000)?;
+        within("idle_timeout_ms", self.idle_timeout_ms, 1..=86_400_000)?;
+        within("drain_ms", self.drain_ms, 0..=86_400_000)?;
+        within("session_cache_s", self.session_cache_s, 0..=86_400)?;
         if self.cohorts.len() > MAX_COHORTS || self.cohorts.iter().any(|name| name.trim().is_empty()) {
             return Err(value(
                 "cohorts",
                 format!("takes at most {MAX_COHORTS} names, none of them empty"),
             ));
         }
+        for (name, level) in &self.service_levels {
+            level.check(name)?;
+            if !self.cohorts.contains(name) {
+                let mend = format!("is for no cohort: add \"{name}\" to `cohorts`");
+                return Err(value(format!("service_levels.\"{name}\""), mend));
+            }
+        }
+        for (name, key) in &self.keys {
+            let place = format!("keys.\"{name}\"");
+            key.check(&place)?;
+            if let Some(cohort) = key.cohort.as_ref().filter(|cohort| !self.cohorts.contains(cohort)) {
+                let mend = format!("is `{cohort}`, which is not one of `cohorts`; add it there");
+                return Err(value(format!("{place}.cohort"), mend));
+            }
+        }
+        if let Some(key) = &self.admin {
+            key.check("admin")?;
+        }
         for (name, tier) in &self.tiers {
             tier.check(name)?;
         }
-        if !self.listen.ip().is_loopback() && !self.allow_without_key {
+        if !self.listen.ip().is_loopback() && !self.allow_without_key && self.keys.is_empty() {
             return Err(SettingsError::NoKeys(self.listen));
         }
         Ok(self)
+    }
+}
+
+impl LevelSettings {
+    fn check(&self, name: &str) -> Result<(), SettingsError> {
+        let key = |field: &str| format!("service_levels.\"{name}\".{field}");
+        for (field, share) in [("quality", self.quality), ("confidence", self.confidence)] {
+            if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+                return Err(value(key(field), "must be a number from 0 to 1"));
+            }
+        }
+        if self.confidence.is_some() && self.quality.is_none() {
+            return Err(value(key("confidence"), "needs `quality` beside it: the quality to reach with it"));
+        }
+        if self.latency_ms.is_some_and(|ms| !ms.is_finite() || ms <= 0.0) {
+            return Err(value(key("latency_ms"), "must be milliseconds, more than 0"));
+        }
+        if self.max_cost_usd.is_some_and(|usd| !usd.is_finite() || usd < 0.0) {
+            return Err(value(key("max_cost_usd"), "must be US dollars, 0 or more"));
+        }
+        Ok(())
     }
 }
 
@@ -178,10 +371,17 @@ impl TierSettings {
         for (field, price) in [
             ("input_usd_per_mtok", self.input_usd_per_mtok),
             ("output_usd_per_mtok", self.output_usd_per_mtok),
+            ("cached_input_usd_per_mtok", self.cached_input_usd_per_mtok),
         ] {
             if price.is_some_and(|price| !price.is_finite() || price < 0.0) {
                 return Err(value(key(field), "must be US dollars per million tokens, 0 or more"));
             }
+        }
+        if self.class.is_some_and(|class| !(1..=4).contains(&class)) {
+            return Err(value(
+                key("class"),
+                "must be 1 (frontier or reasoner), 2 (mid generalist), 3 (light) or 4 (fine-tuned for one domain)",
+            ));
         }
         if self.context_window == Some(0) {
             return Err(value(key("context_window"), "must be a number of tokens, 1 or more"));
@@ -195,20 +395,35 @@ impl TierSettings {
         Ok(())
     }
 
-    fn over(&self, tier: &Tier) -> Tier {
-        let (own, trained) = (self.capabilities, tier.capabilities);
-        Tier {
-            input_usd_per_mtok: self.input_usd_per_mtok.unwrap_or(tier.input_usd_per_mtok),
-            output_usd_per_mtok: self.output_usd_per_mtok.unwrap_or(tier.output_usd_per_mtok),
-            context_window: self.context_window.or(tier.context_window),
-            latency_p95_s: self.latency_p95_s.or(tier.latency_p95_s),
+    /// The tier under `name`, where these settings say nothing as the trained one.
+    fn over(&self, name: &str, trained: &Tier) -> Result<Tier, SettingsError> {
+        // What another tier costs says nothing about this one.
+        let is_borrowed = self.predict_as.is_some();
+        let price = |field: &str, own: Option<f64>, trained: f64| match own {
+            Some(own) => Ok(own),
+            None if !is_borrowed => Ok(trained),
+            None => Err(value(
+                format!("tiers.\"{name}\".{field}"),
+                "is missing: write US dollars per million tokens, 0 for a model of your own",
+            )),
+        };
+        let (own, before) = (self.capabilities, trained.capabilities);
+        let before = if is_borrowed { Capabilities::default() } else { before };
+        let unless_borrowed = |latency: Option<f64>| latency.filter(|_| !is_borrowed);
+        Ok(Tier {
+            name: name.to_owned(),
+            class: self.class.unwrap_or(trained.class),
+            input_usd_per_mtok: price("input_usd_per_mtok", self.input_usd_per_mtok, trained.input_usd_per_mtok)?,
+            output_usd_per_mtok: price("output_usd_per_mtok", self.output_usd_per_mtok, trained.output_usd_per_mtok)?,
+            cached_input_usd_per_mtok: self.cached_input_usd_per_mtok.or(trained.cached_input_usd_per_mtok),
+            context_window: self.context_window.or(trained.context_window.filter(|_| !is_borrowed)),
+            latency_p95_s: self.latency_p95_s.or(unless_borrowed(trained.latency_p95_s)),
             capabilities: Capabilities {
-                tools: own.tools.unwrap_or(trained.tools),
-                json_schema: own.json_schema.unwrap_or(trained.json_schema),
-                vision: own.vision.unwrap_or(trained.vision),
+                tools: own.tools.unwrap_or(before.tools),
+                json_schema: own.json_schema.unwrap_or(before.json_schema),
+                vision: own.vision.unwrap_or(before.vision),
             },
-            ..tier.clone()
-        }
+        })
     }
 }
 
@@ -226,10 +441,11 @@ fn within<T: Copy + PartialOrd + std::fmt::Display>(
     ))
 }
 
-fn value(key: impl Into<String>, mend: impl Into<String>) -> SettingsError {
+pub(crate) fn value(key: impl Into<String>, mend: impl Into<String>) -> SettingsError {
     SettingsError::Value {
         key: key.into(),
         mend: mend.into(),
+        line: None,
     }
 }
 
@@ -248,6 +464,7 @@ mod tests {
             class: 2,
             input_usd_per_mtok: 1.0,
             output_usd_per_mtok: 2.0,
+            cached_input_usd_per_mtok: None,
             context_window: None,
             capabilities: Capabilities::default(),
             latency_p95_s: None,
@@ -292,7 +509,7 @@ mod tests {
     #[test]
     fn prices_and_capabilities_are_laid_over_the_catalog() {
         let text = "[tiers.small]\ninput_usd_per_mtok = 5\ncontext_window = 9\ncapabilities = { vision = true }";
-        let catalog = Settings::parse(text).unwrap().apply(&catalog()).unwrap();
+        let catalog = Settings::parse(text).unwrap().served(&catalog()).unwrap().catalog;
         let small = &catalog.tiers()[1];
         assert_eq!(
             (
@@ -315,10 +532,14 @@ mod tests {
 
     #[test]
     fn a_tier_that_is_not_there() {
-        for text in ["[tiers.tiny]\ncontext_window = 9", "safe_tier = \"tiny\""] {
+        for text in [
+            "[tiers.tiny]\ncontext_window = 9",
+            "safe_tier = \"tiny\"",
+            "[tiers.mine]\npredict_as = \"tiny\"",
+        ] {
             let message = Settings::parse(text)
                 .unwrap()
-                .apply(&catalog())
+                .served(&catalog())
                 .unwrap_err()
                 .to_string();
             assert!(

@@ -311,6 +311,9 @@ pub(crate) struct SuiteArguments {
     /// Train once more on outcomes permuted between prompts: what noise gives.
     #[arg(long, conflicts_with = "checkpoint")]
     pub(crate) control: Option<ControlKind>,
+    /// Train once more without each view in turn, and print what each brings.
+    #[arg(long, conflicts_with = "checkpoint")]
+    pub(crate) ablation: bool,
     /// Most passes over the training rows.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "checkpoint")]
     pub(crate) epochs: Option<u32>,

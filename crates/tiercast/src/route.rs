@@ -50,7 +50,9 @@ fn answer_to(predictor: &Predictor, prompt: &str, quality: Option<f64>) -> anyho
     let start = Instant::now();
     let assessment = predictor.assess_one(&predictor.features(&request));
     let dials = Dials::of_floor(quality, &request, &deployment);
-    let mut answer = answer(&deployment, &dials, &assessment, "command-line".to_owned())?;
+    let forecasts = deployment.forecasts(&assessment);
+    let expected = (forecasts.as_slice(), &assessment.evidence);
+    let mut answer = answer(&deployment, &dials, expected, &[], "command-line".to_owned())?;
     answer.overhead_ms = start.elapsed().as_secs_f64() * 1000.0;
     Ok(answer)
 }
@@ -126,6 +128,7 @@ mod tests {
         TierView {
             tier: name.to_owned(),
             class,
+            predicted_as: None,
             quality_mean: quality,
             quality_grid: Vec::new(),
             quality_pmf: QualityDistribution::two_point(quality).pmf().to_vec(),
@@ -144,6 +147,7 @@ mod tests {
                 id: "x".to_owned(),
                 tier: "small".to_owned(),
                 tier_class: 3,
+                predicted_as: None,
                 reason: "cheapest_acceptable".to_owned(),
                 policy: "meta",
                 checkpoint: "c".to_owned(),
@@ -153,11 +157,13 @@ mod tests {
                 excluded: vec![ExcludedView {
                     tier: "large".to_owned(),
                     why: tiercast_routing::decide::Exclusion::Cost,
+                    detail: None,
                 }],
                 quality_mean: 0.75,
                 cost_usd: 0.0125,
                 latency_ms: None,
             },
+            reason: tiercast_routing::decide::Reason::CheapestAcceptable,
             evidence: Evidence::NONE,
             tiers: vec![tier("large", 1, 1.0), tier("small", 3, 0.75)],
             overhead_ms: 1.25,

@@ -3,18 +3,22 @@
 use std::future::Future;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tiercast_predictor::device::DeviceKind;
 use tiercast_predictor::predictor::Predictor;
-use tiercast_server::deployment::Deployment;
+use tiercast_server::serving::Checkpoint;
 use tiercast_server::settings::Settings;
-use tiercast_server::state::State;
+use tiercast_server::state::{Parts, Source, State};
 use tiercast_server::worker::Forecaster;
+use tiercast_upstream::client::Client;
 use tokio::net::TcpListener;
+
+/// How often the settings' file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is left running after the drain gave up is abandoned after this long.
 const ABANDON_AFTER: Duration = Duration::from_secs(1);
@@ -29,12 +33,17 @@ pub(crate) fn serve(
     device: DeviceKind,
 ) -> anyhow::Result<()> {
     let settings = settings(config, listen)?;
-    let state = open(checkpoint, settings.clone(), device)?;
+    let state = open(checkpoint, settings.clone(), config, device)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let served = runtime.block_on(serve_on(settings.listen(), state));
+    let served = runtime.block_on(async {
+        if let Some(config) = config {
+            tokio::spawn(watch(config.to_owned(), Arc::clone(&state)));
+        }
+        serve_on(settings.listen(), state).await
+    });
     runtime.shutdown_timeout(ABANDON_AFTER);
     served
 }
@@ -54,26 +63,64 @@ fn settings(config: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result
 }
 
 /// Opens the checkpoint and starts its inference threads, which share it.
-fn open(checkpoint: &Path, settings: Settings, device: DeviceKind) -> anyhow::Result<Arc<State>> {
+fn open(
+    checkpoint: &Path,
+    settings: Settings,
+    config: Option<&Path>,
+    device: DeviceKind,
+) -> anyhow::Result<Arc<State>> {
     let opening = || format!("opening checkpoint {}", checkpoint.display());
-    let mut predictor = Predictor::open(checkpoint, device).with_context(opening)?;
-    let deployment = Deployment::new(
-        predictor.catalog(),
-        predictor.id(),
-        predictor.service_levels(),
-        &settings,
-    )?;
-    ensure!(
-        predictor.set_catalog(deployment.catalog().clone()),
-        "the settings changed the names of tiers"
-    );
-    let predictor = Arc::new(predictor);
+    let predictor = Arc::new(Predictor::open(checkpoint, device).with_context(opening)?);
     let forecaster = || -> Forecaster {
         let predictor = Arc::clone(&predictor);
         Box::new(move |request| predictor.assess_one(&predictor.features(request)))
     };
-    let forecasters = (0..settings.workers()).map(|_| forecaster()).collect();
-    State::new(deployment, settings, forecasters).context("starting the inference threads")
+    let source = config.map(|path| -> Source {
+        let path = path.to_owned();
+        Box::new(move || read(&path).map_err(|error| format!("reading {}: {error}", path.display())))
+    });
+    let parts = Parts {
+        checkpoint: Checkpoint {
+            id: predictor.id().to_owned(),
+            catalog: predictor.catalog().clone(),
+            service_levels: predictor.service_levels(),
+        },
+        forecasters: (0..settings.workers()).map(|_| forecaster()).collect(),
+        settings,
+        client: Client::new()?,
+        env: Box::new(|name| std::env::var(name).ok()),
+        source,
+    };
+    State::new(parts).with_context(|| match config {
+        Some(path) => format!("setting up what {} says", path.display()),
+        None => "setting up the server".to_owned(),
+    })
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// Puts the settings in force whenever the file changes. Looking at its text is slower than being told
+/// by the system, and works wherever files do, also where an editor puts a new file in its place.
+async fn watch(config: PathBuf, state: Arc<State>) {
+    let mut seen = read(&config).ok();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = read(&config).ok();
+        if now == seen {
+            continue;
+        }
+        match state.reload() {
+            Ok(()) => tracing::info!(config = %config.display(), "settings reloaded"),
+            Err(error) => tracing::error!(
+                config = %config.display(),
+                %error,
+                "settings not reloaded; those before stay in force"
+            ),
+        }
+        seen = now;
+    }
 }
 
 async fn serve_on(address: SocketAddr, state: Arc<State>) -> anyhow::Result<()> {

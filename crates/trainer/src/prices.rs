@@ -19,6 +19,7 @@ pub fn fit_catalog(outcomes: &Outcomes, models: &[usize], train: &[&Outcome]) ->
             class: info.class,
             input_usd_per_mtok: round(input),
             output_usd_per_mtok: round(output),
+            cached_input_usd_per_mtok: None,
             context_window: None,
             capabilities: Capabilities::default(),
             latency_p95_s: latency_p95(&rows),

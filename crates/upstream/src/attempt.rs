@@ -4,7 +4,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::answer::Answer;
 use crate::body::Delivery;
-use crate::breaker::Health;
 use crate::call::Reply;
 use crate::error::ErrorKind;
 use crate::sse::Events;
@@ -35,22 +34,13 @@ impl Fault {
             has_output: false,
         }
     }
-
-    /// What it says about the endpoint.
-    pub(crate) fn health(&self) -> Health {
-        match self.kind {
-            ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Server => Health::Failing,
-            ErrorKind::RateLimited => Health::Unknown,
-            _ => Health::Alive,
-        }
-    }
 }
 
 /// Reads an answer to its end. `start` is when the request was sent.
 pub(crate) async fn read(answer: Answer, start: Instant) -> Result<Reply, Fault> {
     let status = answer.status();
     let reply = if !(200..300).contains(&status) {
-        Err(refused(answer).await)
+        Err(refused(answer).await.0)
     } else if answer.is_event_stream() {
         read_stream(answer, start).await
     } else {
@@ -66,7 +56,8 @@ pub(crate) async fn read(answer: Answer, start: Instant) -> Result<Reply, Fault>
     })
 }
 
-async fn refused(answer: Answer) -> Fault {
+/// What a refusal means, and the most of its body that was read.
+pub(crate) async fn refused(answer: Answer) -> (Fault, Vec<u8>) {
     let status = answer.status();
     let retry_after = retry::retry_after(answer.headers(), SystemTime::now());
     let body = answer.refusal().await;
@@ -78,11 +69,12 @@ async fn refused(answer: Answer) -> Fault {
             Delivery::Plain
         }
     });
-    Fault {
+    let fault = Fault {
         retry_after,
         instead,
         ..fault
-    }
+    };
+    (fault, body)
 }
 
 async fn read_stream(mut answer: Answer, start: Instant) -> Result<Reply, Fault> {

@@ -11,7 +11,7 @@ const MAX_DOUBLINGS: u32 = 5;
 
 /// How a call went, for the health of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Health {
+pub enum Health {
     /// It answered, be it with a refusal.
     Alive,
     /// It did not answer, or failed.
@@ -132,14 +132,15 @@ impl Breaker {
 
 /// A call under way. A call that is dropped before it ends gives its place as a probe back.
 #[derive(Debug)]
-pub(crate) struct Admission<'a> {
+pub struct Admission<'a> {
     breaker: &'a Breaker,
     generation: u64,
     health: Health,
 }
 
 impl Admission<'_> {
-    pub(crate) fn finish(mut self, health: Health) {
+    /// How it went.
+    pub fn finish(mut self, health: Health) {
         self.health = health;
     }
 }

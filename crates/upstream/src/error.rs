@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::breaker::Health;
 use crate::call::AttemptError;
 
 /// Why a tier or a client cannot be set up.
@@ -182,6 +183,15 @@ impl ErrorKind {
             | Self::StreamRefused
             | Self::Redirected
             | Self::TooLarge => false,
+        }
+    }
+
+    /// What it says about the endpoint: whether it is up, not whether it liked the request.
+    pub fn health(self) -> Health {
+        match self {
+            Self::Unreachable | Self::Timeout | Self::Server => Health::Failing,
+            Self::RateLimited => Health::Unknown,
+            _ => Health::Alive,
         }
     }
 

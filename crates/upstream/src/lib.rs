@@ -6,6 +6,7 @@
 //! bytes through has [`upstream::Upstream::send`] below it: one attempt, status, headers and chunks.
 
 pub mod answer;
+pub mod breaker;
 pub mod call;
 pub mod client;
 pub mod error;
@@ -14,7 +15,6 @@ pub mod upstream;
 
 mod attempt;
 mod body;
-mod breaker;
 mod classify;
 mod limits;
 mod plain;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tiercast_chat::Dialect;
 
 /// Parameters that a call fills in itself.
 pub(crate) const OURS: [&str; 6] = ["model", "messages", "tools", "stream", "stream_options", "n"];
@@ -28,6 +29,7 @@ pub struct EndpointSettings {
     breaker_failures: u32,
     breaker_pause: Duration,
     parameters: Map<String, Value>,
+    dialects: Vec<Dialect>,
 }
 
 impl EndpointSettings {
@@ -94,6 +96,12 @@ impl EndpointSettings {
         self.breaker_pause
     }
 
+    /// The dialects it speaks, the preferred one first; at least one. Calls of `collect` are in the
+    /// chat dialect whatever is here.
+    pub fn dialects(&self) -> &[Dialect] {
+        &self.dialects
+    }
+
     /// Sent with every call.
     pub fn parameters(&self) -> &Map<String, Value> {
         &self.parameters
@@ -121,6 +129,12 @@ struct Written {
     breaker_pause_s: f64,
     #[serde(default)]
     parameters: Map<String, Value>,
+    #[serde(default = "default_dialects")]
+    dialects: Vec<Dialect>,
+}
+
+fn default_dialects() -> Vec<Dialect> {
+    vec![Dialect::Chat]
 }
 
 fn default_concurrency() -> u32 {
@@ -157,7 +171,11 @@ impl TryFrom<Written> for EndpointSettings {
         if written.model.as_deref().is_some_and(|name| name.trim().is_empty()) {
             return Err("`model` is empty; write what the endpoint calls the model, or leave it out".to_owned());
         }
+        if written.dialects.is_empty() {
+            return Err("`dialects` is empty; name at least one of chat, responses, messages".to_owned());
+        }
         Ok(Self {
+            dialects: written.dialects,
             base_url: base_url(&written.base_url)?,
             model: written.model,
             api_key_env: written.api_key_env.map(variable).transpose()?,
@@ -302,6 +320,7 @@ mod tests {
     #[test]
     fn a_key_in_the_wrong_place_is_not_repeated_by_us() {
         let message = EndpointSettings::try_from(Written {
+            dialects: default_dialects(),
             base_url: "http://h".to_owned(),
             model: None,
             api_key_env: Some("sk-secret-1".to_owned()),

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::Url;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use tiercast_chat::Dialect;
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, cause};
 use crate::attempt::{self, Fault};
 use crate::body::{Delivery, body};
-use crate::breaker::{Breaker, Health};
+use crate::breaker::{Admission, Breaker, Health};
 use crate::call::{AttemptError, ChatCall, OnCut, Reply};
 use crate::client::Client;
 use crate::error::{CallError, ErrorKind, UpstreamError};
@@ -45,7 +45,6 @@ pub struct Upstream {
     tier: String,
     model: String,
     host: String,
-    url: Url,
     settings: EndpointSettings,
     key: Option<Secret>,
     client: Client,
@@ -76,7 +75,6 @@ impl Upstream {
             tier: name.to_owned(),
             model: settings.model().unwrap_or(name).to_owned(),
             host: settings.host(),
-            url: settings.url("chat/completions"),
             settings: settings.clone(),
             key,
             client: client.clone(),
@@ -139,23 +137,52 @@ impl Upstream {
         self.breaker.open_for()
     }
 
+    /// Asks the breaker for one call, or says how long to wait. Tell it how the call went.
+    pub fn admit(&self) -> Result<Admission<'_>, Duration> {
+        self.breaker.admit()
+    }
+
+    /// What the endpoint calls the model.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// What the configuration says of the endpoint.
+    pub fn settings(&self) -> &EndpointSettings {
+        &self.settings
+    }
+
     /// Sends `body` once, whatever limits and the breaker say, and returns when the head of the
-    /// answer has come, of whatever status.
-    pub async fn send(&self, body: Bytes) -> Result<Answer, CallError> {
-        let sent = self.send_once(body).await;
+    /// answer has come, of whatever status. `headers` go with it; the key is ours.
+    pub async fn send(&self, dialect: Dialect, body: Bytes, headers: &[(&str, &str)]) -> Result<Answer, CallError> {
+        let sent = self.send_once(dialect, body, headers).await;
         sent.map_err(|fault| self.error(&fault, Vec::new()))
     }
 
-    async fn send_once(&self, body: Bytes) -> Result<Answer, Fault> {
+    /// What a refusal means, and the most of its body that was read.
+    pub async fn refused(&self, answer: Answer) -> (CallError, Vec<u8>) {
+        let (fault, body) = attempt::refused(answer).await;
+        (self.error(&fault, Vec::new()), body)
+    }
+
+    /// A failure that the caller has seen, with the mend that goes with it. `what` quotes nothing.
+    pub fn failure(&self, kind: ErrorKind, what: impl Into<String>) -> CallError {
+        self.error(&Fault::new(kind, what), Vec::new())
+    }
+
+    async fn send_once(&self, dialect: Dialect, body: Bytes, headers: &[(&str, &str)]) -> Result<Answer, Fault> {
         let mut request = self
             .client
             .0
-            .post(self.url.clone())
+            .post(self.settings.url(path(dialect)))
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
             .body(body);
-        if let Some(key) = self.key.as_ref().and_then(authorization) {
-            request = request.header(AUTHORIZATION, key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some((name, key)) = self.key.as_ref().and_then(|key| authorization(dialect, key)) {
+            request = request.header(name, key);
         }
         let sent = request.send().await;
         sent.map(Answer::new).map_err(|error| {
@@ -187,7 +214,7 @@ impl Upstream {
             let what = format!("no whole reply within {} s", limit.as_secs_f64());
             Err(Fault::new(ErrorKind::Timeout, what))
         });
-        admission.finish(reply.as_ref().map_or_else(Fault::health, |_| Health::Alive));
+        admission.finish(reply.as_ref().map_or_else(|fault| fault.kind.health(), |_| Health::Alive));
         if let Err(Fault {
             retry_after: Some(wait),
             ..
@@ -202,7 +229,7 @@ impl Upstream {
         let delivery = if call.stream { self.delivery() } else { Delivery::Plain };
         let body = body(call, &self.model, &self.settings, delivery);
         let start = Instant::now();
-        let answer = self.send_once(body).await?;
+        let answer = self.send_once(Dialect::Chat, body, &[]).await?;
         attempt::read(answer, start).await
     }
 
@@ -315,7 +342,7 @@ fn checked_key(tier: &str, settings: &EndpointSettings, key: Option<Secret>) -> 
             variable: variable.to_owned(),
             host: settings.host(),
         }),
-        (variable, Some(key)) if authorization(key).is_none() => Err(UpstreamError::BadKey {
+        (variable, Some(key)) if authorization(Dialect::Chat, key).is_none() => Err(UpstreamError::BadKey {
             tier: tier.to_owned(),
             variable: variable.map(str::to_owned),
         }),
@@ -323,9 +350,23 @@ fn checked_key(tier: &str, settings: &EndpointSettings, key: Option<Secret>) -> 
     }
 }
 
-/// The header. Files with keys end in a line break, which does not belong to the key.
-fn authorization(key: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.0.expose_secret().trim())).ok()?;
+/// Where a dialect is spoken, below the base URL.
+fn path(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Chat => "chat/completions",
+        Dialect::Responses => "responses",
+        Dialect::Messages => "messages",
+    }
+}
+
+/// The header that carries the key. Files with keys end in a line break, which does not belong to it.
+fn authorization(dialect: Dialect, key: &Secret) -> Option<(HeaderName, HeaderValue)> {
+    let key = key.0.expose_secret().trim();
+    let (name, value) = match dialect {
+        Dialect::Chat | Dialect::Responses => (AUTHORIZATION, format!("Bearer {key}")),
+        Dialect::Messages => (HeaderName::from_static("x-api-key"), key.to_owned()),
+    };
+    let mut value = HeaderValue::from_str(&value).ok()?;
     value.set_sensitive(true);
-    Some(value)
+    Some((name, value))
 }

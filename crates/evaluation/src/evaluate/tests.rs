@@ -22,6 +22,7 @@ fn catalog() -> Catalog {
         class,
         input_usd_per_mtok: 1.0,
         output_usd_per_mtok: 1.0,
+        cached_input_usd_per_mtok: None,
         context_window: None,
         capabilities: Capabilities::default(),
         latency_p95_s: None,
@@ -88,6 +89,7 @@ fn forecasts(n: usize, quality: impl Fn(usize) -> [f64; 2]) -> Vec<Vec<Forecast>
     let forecast = |quality: f64, cost: f64| Forecast {
         quality: QualityDistribution::two_point(quality),
         input_tokens: 10.0,
+        ask_input_tokens: 10.0,
         output_tokens: 10.0,
         cost_usd: cost,
         ask_cost_usd: cost,

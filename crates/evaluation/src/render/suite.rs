@@ -245,10 +245,17 @@ fn encoder_remarks(part: &PartResult, encoder: &EncoderResult) -> Vec<String> {
             within_differences(encoder)
         )
     });
-    [within, prediction, validated, seeds, control]
-        .into_iter()
-        .flatten()
-        .collect()
+    let ablations = encoder.ablations.iter().map(|ablation| {
+        format!(
+            "{name} without {}: {headline} {}, all views minus it {}, CRPS {}",
+            ablation.without,
+            optional(ablation.headline, |headline| interval(headline, score)),
+            optional(ablation.gain, starred),
+            fixed(ablation.crps, 4)
+        )
+    });
+    let once = [within, prediction, validated, seeds, control].into_iter().flatten();
+    once.chain(ablations).collect()
 }
 
 /// Paired differences to the baselines that learn, ranked within each fold.

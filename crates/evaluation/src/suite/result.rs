@@ -83,6 +83,9 @@ pub struct EncoderResult {
     pub seeds: Option<Spread>,
     /// tiercast trained on shuffled outcomes, where asked for.
     pub control: Option<Control>,
+    /// Without each view in turn; empty where not asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ablations: Vec<Ablation>,
 }
 
 /// One method.
@@ -188,6 +191,35 @@ impl Control {
     }
 }
 
+/// What a view brings: all views, against all but this one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ablation {
+    /// The view that was switched off.
+    pub without: String,
+    /// Headline of the rest.
+    pub headline: Option<Estimate>,
+    /// Headline of all views minus that; paired.
+    pub gain: Option<Estimate>,
+    /// CRPS of the rest.
+    pub crps: f64,
+}
+
+impl Ablation {
+    /// Both were measured on the same rows and replicates.
+    pub fn of(without: &str, whole: &Measured, rest: &Measured) -> Self {
+        let of = |measured: &Measured| value(measured, 0).map(|value| (value, measured.replicates[0].clone()));
+        let gain = of(whole)
+            .zip(of(rest))
+            .map(|(whole, rest)| minus((whole.0, &whole.1), (rest.0, &rest.1)));
+        Self {
+            without: without.to_owned(),
+            headline: figures(rest, 0).headline,
+            gain,
+            crps: rest.report.prediction.pooled.crps,
+        }
+    }
+}
+
 fn named(measured: &Measured, name: &str) -> Option<MethodFigures> {
     let position = measured.report.methods.iter().position(|method| method.name == name)?;
     Some(figures(measured, position))
@@ -213,6 +245,7 @@ impl EncoderResult {
             validated: report.methods.first().and_then(validated),
             seeds: None,
             control: None,
+            ablations: Vec::new(),
         }
     }
 
@@ -229,6 +262,7 @@ impl EncoderResult {
             validated: None,
             seeds: None,
             control: None,
+            ablations: Vec::new(),
         }
     }
 }

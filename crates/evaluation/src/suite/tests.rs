@@ -30,6 +30,7 @@ fn world(split: impl Fn(usize) -> Split) -> World {
         class: 2,
         input_usd_per_mtok: 1.0,
         output_usd_per_mtok: 1.0,
+        cached_input_usd_per_mtok: None,
         context_window: None,
         capabilities: Capabilities::default(),
         latency_p95_s: None,
@@ -59,6 +60,7 @@ fn world(split: impl Fn(usize) -> Split) -> World {
     let forecast = |prompt: usize, model: usize| Forecast {
         quality: QualityDistribution::two_point(score(prompt, model)),
         input_tokens: 10.0,
+        ask_input_tokens: 10.0,
         output_tokens: 10.0,
         cost_usd: [1.0, 3.0][model],
         ask_cost_usd: [1.0, 3.0][model],

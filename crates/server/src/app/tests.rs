@@ -12,8 +12,11 @@ use tiercast_routing::evidence::{Assessment, Evidence};
 use tower::ServiceExt;
 
 use super::*;
-use crate::deployment::Deployment;
+use tiercast_upstream::client::Client;
+
+use crate::serving::Checkpoint;
 use crate::settings::Settings;
+use crate::state::Parts;
 use crate::worker::Forecaster;
 
 fn catalog() -> Catalog {
@@ -22,6 +25,7 @@ fn catalog() -> Catalog {
         class,
         input_usd_per_mtok: price,
         output_usd_per_mtok: price,
+        cached_input_usd_per_mtok: None,
         context_window: Some(100_000),
         capabilities: Capabilities::default(),
         latency_p95_s: seconds,
@@ -57,6 +61,7 @@ fn forecasts() -> Vec<Forecast> {
     let forecast = |(tier, quality): (&Tier, f64)| Forecast {
         quality: QualityDistribution::two_point(quality),
         input_tokens: 100.0,
+        ask_input_tokens: 100.0,
         output_tokens: 100.0,
         cost_usd: tier.cost_usd(100.0, 100.0),
         ask_cost_usd: tier.cost_usd(100.0, 100.0),
@@ -88,11 +93,23 @@ fn forecaster() -> (Forecaster, Gate) {
 }
 
 fn state_of(settings: &str) -> (Arc<State>, Gate) {
-    let settings = Settings::parse(settings).unwrap();
-    let levels = ServiceLevels { auto: 0.75, cheap: 0.5 };
-    let deployment = Deployment::new(&catalog(), "test", levels, &settings).unwrap();
     let (forecaster, gate) = forecaster();
-    (State::new(deployment, settings, vec![forecaster]).unwrap(), gate)
+    (State::new(parts(settings, forecaster)).unwrap(), gate)
+}
+
+pub(super) fn parts(settings: &str, forecaster: Forecaster) -> Parts {
+    Parts {
+        checkpoint: Checkpoint {
+            id: "test".to_owned(),
+            catalog: catalog(),
+            service_levels: ServiceLevels { auto: 0.75, cheap: 0.5 },
+        },
+        settings: Settings::parse(settings).unwrap(),
+        forecasters: vec![forecaster],
+        client: Client::new().unwrap(),
+        env: Box::new(|_| None),
+        source: None,
+    }
 }
 
 fn state() -> Arc<State> {
@@ -553,15 +570,12 @@ async fn models_are_tiers_and_virtual_names() {
 
 #[tokio::test]
 async fn ready_once_a_forecast_has_come_back() {
-    let settings = Settings::default();
-    let levels = ServiceLevels { auto: 0.5, cheap: 0.5 };
-    let deployment = Deployment::new(&catalog(), "test", levels, &settings).unwrap();
     let (go_on, wait) = channel::<()>();
     let slow: Forecaster = Box::new(move |_| {
         wait.recv().unwrap();
         assessment(true)
     });
-    let state = State::new(deployment, settings, vec![slow]).unwrap();
+    let state = State::new(parts("", slow)).unwrap();
     assert_eq!(
         get_path(&state, "/ready").await.status(),
         StatusCode::SERVICE_UNAVAILABLE

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context;
 use tiercast_evaluation::report::CheckpointInfo;
 use tiercast_evaluation::study::Inputs;
-use tiercast_evaluation::suite::result::{Control, EncoderResult, Spread, headline};
+use tiercast_evaluation::suite::result::{Ablation, Control, EncoderResult, Spread, headline};
 use tiercast_evaluation::suite::{Baselines, Measured, measure, measure_pooled};
 use tiercast_predictor::checkpoint;
 use tiercast_predictor::device::DeviceKind;
@@ -17,7 +17,7 @@ use tiercast_routing::catalog::Catalog;
 use tiercast_routing::decide::Forecast;
 use tiercast_routing::evidence::Evidence;
 use tiercast_trainer::fit::FitConfig;
-use tiercast_trainer::train::{TrainOptions, train};
+use tiercast_trainer::train::{SWITCHES, TrainOptions, train};
 
 use super::data::{Data, in_fold, learnable, shuffled};
 use super::folds::Fold;
@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     seed: u64,
     n_seeds: u32,
     control: Option<ControlKind>,
+    has_ablation: bool,
     n_bootstrap: usize,
     n_members: usize,
     max_epochs: Option<usize>,
@@ -48,6 +49,7 @@ impl Settings {
             seed: arguments.seed,
             n_seeds: suite.seeds,
             control: suite.control,
+            has_ablation: suite.ablation,
             n_bootstrap: arguments.replicates as usize,
             n_members: suite.members.map_or(DEFAULT_MEMBERS, |members| members as usize),
             max_epochs: suite.epochs.map(|epochs| epochs as usize),
@@ -86,6 +88,8 @@ struct Variant<'a> {
     encoder: &'a str,
     seed: u64,
     is_shuffled: bool,
+    /// The view that is switched off.
+    without: Option<&'a str>,
     with_baselines: bool,
     n_bootstrap: usize,
 }
@@ -100,6 +104,7 @@ pub(crate) fn run_case(
         encoder,
         seed: settings.seed,
         is_shuffled: false,
+        without: None,
         with_baselines: true,
         n_bootstrap: settings.n_bootstrap,
     };
@@ -125,6 +130,18 @@ pub(crate) fn run_case(
             ..whole
         };
         result.control = Some(Control::of(&measure_variant(case, variant, settings)?.1));
+    }
+    if settings.has_ablation {
+        // The fast encoder has no transformer to switch off.
+        for view in SWITCHES.into_iter().filter(|view| *view != "dense" || encoder == "dense") {
+            let variant = Variant {
+                without: Some(view),
+                with_baselines: false,
+                ..whole
+            };
+            let (_, rest) = measure_variant(case, variant, settings)?;
+            result.ablations.push(Ablation::of(view, &measured, &rest));
+        }
     }
     Ok((result, measured))
 }
@@ -254,6 +271,7 @@ fn options(case: &Case<'_>, variant: Variant<'_>, settings: &Settings) -> TrainO
         encoder: variant.encoder.to_owned(),
         device: settings.device,
         n_members: settings.n_members,
+        off: variant.without.into_iter().map(str::to_owned).collect(),
         fit: FitConfig {
             max_epochs: settings.max_epochs.unwrap_or(fit.max_epochs),
             ..fit

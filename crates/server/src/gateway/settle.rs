@@ -1,0 +1,111 @@
+//! Settles a call when it is over, however it ends: the accounts, the metrics, the latencies and the
+//! session's cache. Dropping it settles too, so that a client that leaves is accounted for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tiercast_chat::{StreamSummary, Usage};
+use tiercast_routing::catalog::Tier;
+use tiercast_routing::decide::Forecast;
+
+use crate::accounts::{Call, Outcome};
+use crate::latency::Wait;
+use crate::state::State;
+
+/// Bytes per token where an endpoint tells no tokens; English text has about four.
+const BYTES_PER_TOKEN: f64 = 4.0;
+
+/// A call under way.
+pub(crate) struct Settle {
+    state: Arc<State>,
+    tier: Tier,
+    forecast: Forecast,
+    session: Option<String>,
+    start: Instant,
+    /// Whether the endpoint has begun to answer: before that nothing is owed.
+    is_begun: bool,
+    outcome: Outcome,
+    usage: Option<Usage>,
+    n_bytes: usize,
+}
+
+impl Settle {
+    pub(crate) fn new(state: Arc<State>, tier: &Tier, forecast: &Forecast, session: Option<String>) -> Self {
+        Self {
+            state,
+            tier: tier.clone(),
+            forecast: *forecast,
+            session,
+            start: Instant::now(),
+            is_begun: false,
+            outcome: Outcome::ClientGone,
+            usage: None,
+            n_bytes: 0,
+        }
+    }
+
+    /// The first piece of the reply has come.
+    pub(crate) fn begun(&mut self) {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            let (now, seconds) = (Instant::now(), self.start.elapsed().as_secs_f64());
+            self.state.latencies.record(&self.tier.name, Wait::FirstToken, seconds, now);
+            self.state.metrics.first_byte(&self.tier.name, seconds);
+        }
+    }
+
+    /// What has come so far.
+    pub(crate) fn note(&mut self, summary: &StreamSummary) {
+        self.usage = summary.usage.or(self.usage);
+        self.n_bytes = self.n_bytes.max(summary.n_bytes);
+    }
+
+    /// It is over.
+    pub(crate) fn end(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+        if outcome == Outcome::Complete {
+            let (now, seconds) = (Instant::now(), self.start.elapsed().as_secs_f64());
+            self.state.latencies.record(&self.tier.name, Wait::Total, seconds, now);
+            self.state.metrics.call_seconds(&self.tier.name, seconds);
+        }
+    }
+
+    fn call(&self) -> Call {
+        let estimated = || {
+            let output = if self.is_begun { self.n_bytes as f64 / BYTES_PER_TOKEN } else { 0.0 };
+            let input = if self.is_begun { self.forecast.input_tokens } else { 0.0 };
+            (input, 0.0, output.ceil())
+        };
+        let told = |usage: Usage| (usage.input as f64, usage.cached_input as f64, usage.output as f64);
+        let (input_tokens, cached_tokens, output_tokens) = self.usage.map_or_else(estimated, told);
+        let full = self.tier.cost_usd(input_tokens, output_tokens);
+        Call {
+            outcome: self.outcome,
+            input_tokens,
+            cached_tokens,
+            output_tokens,
+            cost_usd: full - self.tier.cache_saving_usd(cached_tokens.min(input_tokens)),
+            is_estimated: self.usage.is_none() && self.is_begun,
+        }
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        let call = self.call();
+        let name = &self.tier.name;
+        self.state.accounts.settle(name, &call);
+        self.state.metrics.call(name, &call);
+        if let (Some(session), true) = (&self.session, self.is_begun) {
+            let tokens = call.input_tokens + call.output_tokens;
+            self.state.sessions.record(session, name, tokens, Instant::now());
+        }
+        tracing::debug!(
+            tier = name,
+            outcome = call.outcome.name(),
+            input_tokens = call.input_tokens,
+            output_tokens = call.output_tokens,
+            cost_usd = call.cost_usd,
+            "call settled"
+        );
+    }
+}
