@@ -7,16 +7,17 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
+use tiercast_chat::{Dialect, ReplyOptions};
 
 use crate::completion::Completion;
 use crate::error::Error;
 use crate::faults::Faults;
-use crate::request::Request;
+use crate::request::{Request, last_user_text};
 use crate::script::{Script, Terms};
 use crate::state::State;
 use crate::stats::Flight;
@@ -28,7 +29,9 @@ const MAX_BODY_BYTES: usize = 32 << 20;
 pub fn app(state: Arc<State>) -> Router {
     Router::new()
         .route("/v1/models", get(models))
-        .route("/v1/chat/completions", post(chat))
+        .route("/v1/chat/completions", asked_in(Dialect::Chat))
+        .route("/v1/responses", asked_in(Dialect::Responses))
+        .route("/v1/messages", asked_in(Dialect::Messages))
         .route("/replay/faults", get(faults).post(set_faults))
         .route("/replay/stats", get(stats))
         .fallback(async |uri: Uri| Error::NoSuchPath {
@@ -61,23 +64,30 @@ async fn set_faults(Shared(state): Shared<Arc<State>>, body: Bytes) -> Result<Js
     Ok(Json(faults))
 }
 
-async fn chat(Shared(state): Shared<Arc<State>>, body: Bytes) -> Response {
-    let flight = Flight::start(&state.stats);
-    match script(&state, &body) {
-        Ok(script) => play(script, flight).await,
+fn asked_in(dialect: Dialect) -> MethodRouter<Arc<State>> {
+    post(async move |Shared(state): Shared<Arc<State>>, body: Bytes| answer(&state, dialect, &body).await)
+}
+
+async fn answer(state: &State, dialect: Dialect, body: &[u8]) -> Response {
+    let mut flight = Flight::start(&state.stats);
+    match script(state, dialect, body) {
+        Ok((model, script)) => {
+            flight.bring(model, script.told);
+            play(script, flight).await
+        }
         Err(error) => {
-            let mut flight = flight;
             flight.end();
             let (_, code) = error.kind();
             state.stats.refused(code);
-            error.into_response()
+            error.response(dialect)
         }
     }
 }
 
-fn script(state: &State, body: &[u8]) -> Result<Script, Error> {
-    let request = Request::parse(body)?;
-    let text = request.last_user_text();
+/// What the request gets, and the index of the model that it asks.
+fn script(state: &State, dialect: Dialect, body: &[u8]) -> Result<(usize, Script), Error> {
+    let request = Request::parse(body, dialect)?;
+    let text = last_user_text(&request.messages);
     let library = &state.library;
     let (key, model, recorded) = library
         .find(&request.model, &request.messages, &request.tools, text.as_deref())
@@ -85,13 +95,15 @@ fn script(state: &State, body: &[u8]) -> Result<Script, Error> {
     let attempt = recorded.attempt();
     let faults = state.faults();
     let fault = faults.draw(key.0, &request.model, attempt);
-    state.stats.found(model, request.is_streamed(), fault);
+    let id = format!("replay-{:016x}-{attempt}", key.0);
     let completion = Completion {
-        id: &format!("replay-{:016x}-{attempt}", key.0),
+        id: &id,
         model: &request.model,
         recorded,
     };
     let terms = Terms {
+        dialect,
+        options: &ReplyOptions::to(&request.body, &request.model, &id, 0),
         is_streamed: request.is_streamed(),
         wants_usage: request.wants_usage(),
         pace: state.pace,
@@ -99,7 +111,9 @@ fn script(state: &State, body: &[u8]) -> Result<Script, Error> {
         faults: &faults,
         way: key.0,
     };
-    Ok(Script::of(&completion, &terms))
+    let script = Script::of(&completion, &terms)?;
+    state.stats.found(model, request.is_streamed(), fault);
+    Ok((model, script))
 }
 
 /// Sends an answer piece by piece. A client that leaves drops it, and with it `flight`.

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use tiercast_chat::{BadReply, Dialect, ReplyOptions, SseEvent, Usage, error_body};
 
 use crate::completion::Completion;
 use crate::faults::{FaultKind, Faults};
+use crate::library::Recorded;
 use crate::pace::Pace;
+use crate::usage;
+use crate::wording::Wording;
 
 /// Pieces of a slow drip.
 const DRIPS: usize = 20;
@@ -15,6 +18,9 @@ const DRIPS: usize = 20;
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 const HTML: &str = "text/html; charset=utf-8";
+
+/// What an event has before its JSON.
+const DATA: &[u8] = b"data: ";
 
 /// A page as a proxy would write it.
 const PAGE: &str =
@@ -32,11 +38,15 @@ pub(crate) struct Script {
     pub(crate) pieces: Vec<(Duration, Bytes)>,
     /// The connection breaks after the last piece.
     pub(crate) is_cut: bool,
+    /// Tokens as a whole reply tells them, if they can be.
+    pub(crate) told: Option<Usage>,
 }
 
 /// What decides about an answer, beside the reply.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms<'a> {
+    pub(crate) dialect: Dialect,
+    pub(crate) options: &'a ReplyOptions,
     pub(crate) is_streamed: bool,
     pub(crate) wants_usage: bool,
     pub(crate) pace: Pace,
@@ -46,32 +56,56 @@ pub(crate) struct Terms<'a> {
     pub(crate) way: u64,
 }
 
-impl Script {
-    /// The answer with `completion` under `terms`.
-    pub(crate) fn of(completion: &Completion<'_>, terms: &Terms<'_>) -> Self {
-        match terms.fault {
-            Some(FaultKind::RateLimit) => Self::refusal(429, "rate_limit_exceeded", "too many requests"),
-            Some(FaultKind::RetryAfter) => Self {
-                retry_after_s: Some(terms.faults.retry_after_s),
-                ..Self::refusal(429, "rate_limit_exceeded", "too many requests")
-            },
-            Some(FaultKind::ServerError) => Self::refusal(500, "internal_error", "the model failed"),
-            Some(FaultKind::Timeout) => Self {
-                wait: terms.faults.hang(),
-                ..Self::refusal(504, "timeout", "the model took too long")
-            },
-            Some(FaultKind::Html) => Self::whole(HTML, Bytes::from_static(PAGE.as_bytes())),
-            None | Some(FaultKind::WrongUsage) => Self::reply(completion, terms),
-            Some(FaultKind::CutStream) => Self::reply(completion, terms).cut(),
-            Some(FaultKind::MalformedJson) => Self::reply(completion, terms).malformed(),
-            Some(FaultKind::SlowDrip) => Self::reply(completion, terms).dripping(terms.faults.drip()),
+impl Terms<'_> {
+    /// Tokens to tell, where they are told at all.
+    fn usage(&self, recorded: &Recorded) -> Option<Usage> {
+        let usage = usage::recorded(recorded).filter(|_| self.wants_usage);
+        match self.fault {
+            Some(FaultKind::FalseUsage) => usage.map(|usage| usage::times(usage, self.faults.usage_factor)),
+            _ => usage,
         }
-        .merged()
     }
 
-    fn refusal(status: u16, code: &str, message: &str) -> Self {
+    /// The wording of a reply with this usage.
+    fn wording(&self, usage: Option<Usage>) -> Wording<'_> {
+        let is_wrong = self.fault == Some(FaultKind::WrongUsage);
+        let wrong = || usage::wrong(usage.unwrap_or_default(), self.dialect, self.way);
+        Wording {
+            dialect: self.dialect,
+            options: self.options,
+            wrong_usage: is_wrong.then(wrong),
+        }
+    }
+}
+
+impl Script {
+    /// The answer with `completion` under `terms`. A reply that its dialect cannot say has none.
+    pub(crate) fn of(completion: &Completion<'_>, terms: &Terms<'_>) -> Result<Self, BadReply> {
+        let refusal = |status, code, message| Self::refusal(terms.dialect, status, code, message);
+        let reply = || Self::reply(completion, terms);
+        let script = match terms.fault {
+            Some(FaultKind::RateLimit) => refusal(429, "rate_limit_exceeded", "too many requests"),
+            Some(FaultKind::RetryAfter) => Self {
+                retry_after_s: Some(terms.faults.retry_after_s),
+                ..refusal(429, "rate_limit_exceeded", "too many requests")
+            },
+            Some(FaultKind::ServerError) => refusal(500, "internal_error", "the model failed"),
+            Some(FaultKind::Timeout) => Self {
+                wait: terms.faults.hang(),
+                ..refusal(504, "timeout", "the model took too long")
+            },
+            Some(FaultKind::Html) => Self::whole(HTML, Bytes::from_static(PAGE.as_bytes())),
+            None | Some(FaultKind::WrongUsage | FaultKind::FalseUsage) => reply()?,
+            Some(FaultKind::CutStream) => reply()?.cut(),
+            Some(FaultKind::MalformedJson) => reply()?.malformed(),
+            Some(FaultKind::SlowDrip) => reply()?.dripping(terms.faults.drip()),
+        };
+        Ok(script.merged())
+    }
+
+    fn refusal(dialect: Dialect, status: u16, code: &str, message: &str) -> Self {
         let message = format!("{message} (a fault that was asked for)");
-        let error = json!({"error": {"message": message, "type": "server_error", "param": null, "code": code}});
+        let error = serde_json::Value::from(error_body(dialect, status, code, &message));
         Self {
             status,
             ..Self::whole(JSON, error.to_string().into())
@@ -86,37 +120,50 @@ impl Script {
             wait: Duration::ZERO,
             pieces: vec![(Duration::ZERO, body)],
             is_cut: false,
+            told: None,
         }
     }
 
-    fn reply(completion: &Completion<'_>, terms: &Terms<'_>) -> Self {
-        let usage = match terms.fault {
-            Some(FaultKind::WrongUsage) => completion.wrong_usage(terms.way),
-            _ => completion.usage(),
+    fn reply(completion: &Completion<'_>, terms: &Terms<'_>) -> Result<Self, BadReply> {
+        let (recorded, usage) = (completion.recorded, terms.usage(completion.recorded));
+        let wording = terms.wording(usage);
+        let in_chat = usage.map(usage::in_chat);
+        let script = if terms.is_streamed {
+            Self::stream(wording.events(&completion.chunks(in_chat)), |n| {
+                terms.pace.pieces(recorded, n)
+            })
+        } else {
+            let reply = wording.object(completion.object(in_chat))?;
+            Self {
+                wait: terms.pace.whole(recorded),
+                ..Self::whole(JSON, reply.to_string().into())
+            }
         };
-        if terms.is_streamed {
-            let usage = Some(&usage).filter(|usage| terms.wants_usage && !usage.is_null());
-            return Self::stream(&completion.chunks(usage), |n| terms.pace.pieces(completion.recorded, n));
-        }
-        Self {
-            wait: terms.pace.whole(completion.recorded),
-            ..Self::whole(JSON, completion.object(&usage).to_string().into())
-        }
+        Ok(Self {
+            told: usage.filter(|_| wording.wrong_usage.is_none()),
+            ..script
+        })
     }
 
-    /// The first chunk (the role) comes at once, as it does from real servers.
-    fn stream(chunks: &[Value], pace: impl FnOnce(usize) -> (Duration, Duration)) -> Self {
-        let (first, gap) = pace(chunks.len() - 1);
-        let after = |i| match i {
-            0 => Duration::ZERO,
-            1 => first,
-            _ => gap,
-        };
-        let events = chunks.iter().enumerate();
-        let events = events.map(|(i, chunk)| (after(i), Bytes::from(format!("data: {chunk}\n\n"))));
-        let done = (Duration::ZERO, Bytes::from_static(b"data: [DONE]\n\n"));
+    /// The events of the first chunk (the role) come at once, as they do from real servers, and the
+    /// end comes with the last chunk. A chunk without events only takes its time.
+    fn stream(chunks: Vec<Vec<SseEvent>>, pace: impl FnOnce(usize) -> (Duration, Duration)) -> Self {
+        let end = chunks.len() - 1;
+        let (first, gap) = pace(end - 1);
+        let mut after = Duration::ZERO;
+        let mut pieces = Vec::new();
+        for (i, events) in chunks.into_iter().enumerate() {
+            after += match i {
+                0 => Duration::ZERO,
+                i if i == end => Duration::ZERO,
+                1 => first,
+                _ => gap,
+            };
+            let events = events.into_iter();
+            pieces.extend(events.map(|event| (std::mem::take(&mut after), Bytes::from(event.to_bytes()))));
+        }
         Self {
-            pieces: events.chain([done]).collect(),
+            pieces,
             ..Self::whole(EVENTS, Bytes::new())
         }
     }
@@ -136,12 +183,13 @@ impl Script {
                 .pieces
                 .last_mut()
                 .expect("a stream has its role and [DONE] at least");
-            *last = [&last[..last.len() / 2], b"\n\n"].concat().into();
+            *last = half_event(last);
         }
         self
     }
 
     fn keep_half(&mut self) {
+        self.told = None;
         match self.pieces.len() {
             1 => {
                 let (_, body) = &mut self.pieces[0];
@@ -178,6 +226,14 @@ impl Script {
         self.pieces = merged.into_iter().map(|(after, bytes)| (after, bytes.into())).collect();
         self
     }
+}
+
+/// An event whose JSON ends in the middle.
+fn half_event(event: &[u8]) -> Bytes {
+    let data = event.windows(DATA.len()).position(|bytes| bytes == DATA);
+    let start = data.map_or(0, |at| at + DATA.len());
+    let end = start + (event.len() - start) / 2;
+    [&event[..end], b"\n\n"].concat().into()
 }
 
 #[cfg(test)]
