@@ -59,11 +59,13 @@ pub(crate) struct Terms<'a> {
 impl Terms<'_> {
     /// Tokens to tell, where they are told at all.
     fn usage(&self, recorded: &Recorded) -> Option<Usage> {
-        let usage = usage::recorded(recorded).filter(|_| self.wants_usage);
-        match self.fault {
+        let usage = usage::recorded(recorded);
+        let usage = match self.fault {
             Some(FaultKind::FalseUsage) => usage.map(|usage| usage::times(usage, self.faults.usage_factor)),
+            Some(FaultKind::WrongUsage) => usage.or(Some(Usage::default())),
             _ => usage,
-        }
+        };
+        usage.filter(|_| self.wants_usage)
     }
 
     /// The wording of a reply with this usage.
@@ -238,23 +240,39 @@ fn half_event(event: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::library::Recorded;
+    use serde_json::{Value, json};
 
-    fn script(is_streamed: bool, wants_usage: bool, pace: Pace, fault: Option<FaultKind>) -> Script {
-        let recorded = Recorded {
+    use super::*;
+
+    fn recorded() -> Recorded {
+        Recorded {
             text: Some("The answer is forty-two, as it always was.".into()),
             input_tokens: Some(9),
             output_tokens: Some(11),
             latency_s: Some(10.0),
             ..Recorded::default()
-        };
+        }
+    }
+
+    fn script(is_streamed: bool, wants_usage: bool, pace: Pace, fault: Option<FaultKind>) -> Script {
+        script_in(Dialect::Chat, is_streamed, wants_usage, pace, fault)
+    }
+
+    fn script_in(
+        dialect: Dialect,
+        is_streamed: bool,
+        wants_usage: bool,
+        pace: Pace,
+        fault: Option<FaultKind>,
+    ) -> Script {
         let completion = Completion {
             id: "replay-1",
             model: "m",
-            recorded: &recorded,
+            recorded: &recorded(),
         };
         let terms = Terms {
+            dialect,
+            options: &ReplyOptions::default(),
             is_streamed,
             wants_usage,
             pace,
@@ -262,7 +280,7 @@ mod tests {
             faults: &Faults::default(),
             way: 0,
         };
-        Script::of(&completion, &terms)
+        Script::of(&completion, &terms).unwrap()
     }
 
     fn text(script: &Script) -> String {
@@ -305,27 +323,56 @@ mod tests {
     }
 
     #[test]
-    fn every_fault() {
-        for is_streamed in [false, true] {
-            let whole = text(&script(is_streamed, true, Pace::Instant, None));
-            let faulty = |kind| script(is_streamed, true, Pace::Instant, Some(kind));
+    fn streams_take_their_time_in_every_dialect() {
+        for dialect in Dialect::ALL {
+            let pace = Pace::Recorded { speed: 2.0 };
+            let slow = script_in(dialect, true, true, pace, None);
+            assert!((seconds(&slow) - 5.0).abs() < 1e-6, "{dialect:?}: {slow:?}");
+            assert!(slow.pieces.len() >= 4, "{dialect:?}: {slow:?}");
+        }
+    }
+
+    /// Whether the last event, or the whole body, is JSON.
+    fn ends_in_json(said: &str) -> bool {
+        let last = said.rsplit("data: ").next().unwrap();
+        serde_json::from_str::<Value>(last).is_ok()
+    }
+
+    #[test]
+    fn every_fault_in_every_dialect() {
+        for (dialect, is_streamed) in Dialect::ALL
+            .into_iter()
+            .flat_map(|dialect| [(dialect, false), (dialect, true)])
+        {
+            let faulty = |kind| script_in(dialect, is_streamed, true, Pace::Instant, kind);
+            let sound = faulty(None);
+            let whole = text(&sound);
+            assert_eq!(sound.told.map(|usage| (usage.input, usage.output)), Some((9, 11)));
             for kind in FaultKind::ALL {
-                let script = faulty(kind);
+                let script = faulty(Some(kind));
                 let said = text(&script);
+                let is_refusal = said.contains("a fault that was asked for") && said.contains("\"error\":{");
+                let is_half = said.len() < whole.len();
                 let is_right = match kind {
-                    FaultKind::RateLimit => script.status == 429 && script.retry_after_s.is_none(),
-                    FaultKind::RetryAfter => script.status == 429 && script.retry_after_s == Some(1),
-                    FaultKind::ServerError => script.status == 500,
-                    FaultKind::Timeout => script.wait == Duration::from_mins(10),
-                    FaultKind::CutStream => script.is_cut && whole.starts_with(&said) && said.len() < whole.len(),
-                    FaultKind::MalformedJson => !script.is_cut && !said.contains("[DONE]") && said.len() < whole.len(),
+                    FaultKind::RateLimit => script.status == 429 && script.retry_after_s.is_none() && is_refusal,
+                    FaultKind::RetryAfter => script.status == 429 && script.retry_after_s == Some(1) && is_refusal,
+                    FaultKind::ServerError => script.status == 500 && is_refusal,
+                    FaultKind::Timeout => script.wait == Duration::from_mins(10) && is_refusal,
+                    FaultKind::CutStream => script.is_cut && whole.starts_with(&said) && is_half,
+                    FaultKind::MalformedJson => !script.is_cut && !ends_in_json(&said) && is_half,
                     FaultKind::Html => script.content_type == HTML,
+                    FaultKind::WrongUsage if dialect == Dialect::Messages => said.contains("\"output_tokens\":-1"),
                     FaultKind::WrongUsage => said.contains("\"total_tokens\":0"),
+                    FaultKind::FalseUsage => {
+                        said.contains("_tokens\":90,") && script.told.is_some_and(|told| told.output == 110)
+                    }
                     FaultKind::SlowDrip => {
                         said == whole && script.pieces.len() == 20 && (seconds(&script) - 2.0).abs() < 0.01
                     }
                 };
-                assert!(is_right, "{kind:?}: {script:?}");
+                assert!(is_right, "{dialect:?} {kind:?}: {script:?}");
+                let is_told = matches!(kind, FaultKind::FalseUsage | FaultKind::SlowDrip);
+                assert_eq!(script.told.is_some(), is_told, "{dialect:?} {kind:?}");
             }
         }
     }
