@@ -25,7 +25,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         &["upstream", "predictor", "records", "chat", "routing", "statistics"],
     ),
     ("collect", &["upstream", "records", "chat", "routing", "statistics"]),
-    ("replay", &["records"]),
+    ("replay", &["records", "chat"]),
     (
         "tiercast",
         &[

@@ -233,6 +233,7 @@ fn every_fault_is_told_by_its_kind() {
         ("malformed_json", Some(ErrorKind::CutJson), Some(ErrorKind::CutJson)),
         ("html", Some(ErrorKind::Html), Some(ErrorKind::Html)),
         ("wrong_usage", None, None),
+        ("false_usage", None, None),
         ("slow_drip", None, None),
     ];
     for (number, (fault, plain, streamed)) in cases.into_iter().enumerate() {
@@ -251,6 +252,7 @@ fn every_fault_is_told_by_its_kind() {
             match (fault, said) {
                 ("retry_after", Err(error)) => assert_eq!(error.retry_after, Some(Duration::from_secs(7))),
                 ("wrong_usage", Ok(reply)) => assert!(reply.usage.is_none() && reply.is_usage_contradictory),
+                ("false_usage", Ok(reply)) => assert_eq!(reply.usage.unwrap().output_tokens, 340),
                 ("slow_drip", Ok(reply)) => {
                     assert!(
                         reply.text == answer(number, "large") && reply.latency_s >= 0.5,
@@ -262,7 +264,7 @@ fn every_fault_is_told_by_its_kind() {
         }
     }
     let stats = stats(&server);
-    assert_eq!((&stats["calls"], sum(&stats["faults"])), (&json!(17), 17));
+    assert_eq!((&stats["calls"], sum(&stats["faults"])), (&json!(19), 19));
 }
 
 #[test]

@@ -16,13 +16,15 @@ use crate::outcomes::cells::{amount, format_of, name, whole};
 use crate::table::{Kind, batches, check_column, number_at, number_column, open, text_at, text_column};
 
 /// Name, kind, whether a file must have it.
-const COLUMNS: [(&str, Kind, bool); 9] = [
+const COLUMNS: [(&str, Kind, bool); 11] = [
     ("prompt_id", Kind::Text, true),
     ("model", Kind::Text, true),
     ("response", Kind::Text, true),
     ("prompt", Kind::Text, false),
     ("prompt_format", Kind::Text, false),
+    ("tool_calls", Kind::Text, false),
     ("input_tokens", Kind::Number, false),
+    ("cached_input_tokens", Kind::Number, false),
     ("output_tokens", Kind::Number, false),
     ("latency_s", Kind::Number, false),
     ("finish_reason", Kind::Text, false),
@@ -39,12 +41,16 @@ pub struct Completion<'a> {
     pub is_messages_json: bool,
     /// Name of the model.
     pub model: &'a str,
-    /// The reply.
+    /// The reply as one text: what it says, else the tools it calls as JSON.
     pub response: Option<&'a str>,
+    /// The tools it calls, as JSON.
+    pub tool_calls: Option<&'a str>,
     /// Why it ended, such as `stop` or `length`.
     pub finish_reason: Option<&'a str>,
     /// Tokens of the prompt.
     pub input_tokens: Option<u32>,
+    /// Those of them that the provider had cached.
+    pub cached_input_tokens: Option<u32>,
     /// Tokens of the reply.
     pub output_tokens: Option<u32>,
     /// Seconds it took.
@@ -96,8 +102,10 @@ struct Cells {
     prompt_format: Option<StringArray>,
     model: Option<StringArray>,
     response: Option<StringArray>,
+    tool_calls: Option<StringArray>,
     finish_reason: Option<StringArray>,
     input_tokens: Option<Float64Array>,
+    cached_input_tokens: Option<Float64Array>,
     output_tokens: Option<Float64Array>,
     latency_s: Option<Float64Array>,
 }
@@ -112,8 +120,10 @@ impl Cells {
             prompt_format: text("prompt_format")?,
             model: text("model")?,
             response: text("response")?,
+            tool_calls: text("tool_calls")?,
             finish_reason: text("finish_reason")?,
             input_tokens: number("input_tokens")?,
+            cached_input_tokens: number("cached_input_tokens")?,
             output_tokens: number("output_tokens")?,
             latency_s: number("latency_s")?,
         })
@@ -133,8 +143,10 @@ impl Cells {
             is_messages_json: format_of(text_at(self.prompt_format.as_ref(), i))?,
             model: name(&self.model, i, "model", "Name the model that answered")?,
             response: text_at(self.response.as_ref(), i),
+            tool_calls: text_at(self.tool_calls.as_ref(), i),
             finish_reason: text_at(self.finish_reason.as_ref(), i),
             input_tokens: tokens("input_tokens", &self.input_tokens)?,
+            cached_input_tokens: tokens("cached_input_tokens", &self.cached_input_tokens)?,
             output_tokens: tokens("output_tokens", &self.output_tokens)?,
             latency_s: amount("latency_s", "seconds", latency_s)?,
         })
@@ -192,6 +204,8 @@ mod tests {
             text("prompt", Some("{}")),
             text("prompt_format", Some("messages_json")),
             number("output_tokens", 2.0),
+            number("cached_input_tokens", 1.0),
+            text("tool_calls", Some("[]")),
             number("latency_s", 0.5),
             text("finish_reason", Some("length")),
         ];
@@ -199,6 +213,8 @@ mod tests {
         for part in [
             "is_messages_json: true",
             "output_tokens: Some(2)",
+            "cached_input_tokens: Some(1)",
+            "tool_calls: Some(\"[]\")",
             "latency_s: Some(0.5)",
             "\"length\"",
         ] {

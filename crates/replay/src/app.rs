@@ -7,16 +7,17 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
+use tiercast_chat::{Dialect, ReplyOptions};
 
 use crate::completion::Completion;
 use crate::error::Error;
 use crate::faults::Faults;
-use crate::request::Request;
+use crate::request::{Request, last_user_text};
 use crate::script::{Script, Terms};
 use crate::state::State;
 use crate::stats::Flight;
@@ -28,7 +29,9 @@ const MAX_BODY_BYTES: usize = 32 << 20;
 pub fn app(state: Arc<State>) -> Router {
     Router::new()
         .route("/v1/models", get(models))
-        .route("/v1/chat/completions", post(chat))
+        .route("/v1/chat/completions", asked_in(Dialect::Chat))
+        .route("/v1/responses", asked_in(Dialect::Responses))
+        .route("/v1/messages", asked_in(Dialect::Messages))
         .route("/replay/faults", get(faults).post(set_faults))
         .route("/replay/stats", get(stats))
         .fallback(async |uri: Uri| Error::NoSuchPath {
@@ -61,23 +64,30 @@ async fn set_faults(Shared(state): Shared<Arc<State>>, body: Bytes) -> Result<Js
     Ok(Json(faults))
 }
 
-async fn chat(Shared(state): Shared<Arc<State>>, body: Bytes) -> Response {
-    let flight = Flight::start(&state.stats);
-    match script(&state, &body) {
-        Ok(script) => play(script, flight).await,
+fn asked_in(dialect: Dialect) -> MethodRouter<Arc<State>> {
+    post(async move |Shared(state): Shared<Arc<State>>, body: Bytes| answer(&state, dialect, &body).await)
+}
+
+async fn answer(state: &State, dialect: Dialect, body: &[u8]) -> Response {
+    let mut flight = Flight::start(&state.stats);
+    match script(state, dialect, body) {
+        Ok((model, script)) => {
+            flight.bring(model, script.told);
+            play(script, flight).await
+        }
         Err(error) => {
-            let mut flight = flight;
             flight.end();
             let (_, code) = error.kind();
             state.stats.refused(code);
-            error.into_response()
+            error.response(dialect)
         }
     }
 }
 
-fn script(state: &State, body: &[u8]) -> Result<Script, Error> {
-    let request = Request::parse(body)?;
-    let text = request.last_user_text();
+/// What the request gets, and the index of the model that it asks.
+fn script(state: &State, dialect: Dialect, body: &[u8]) -> Result<(usize, Script), Error> {
+    let request = Request::parse(body, dialect)?;
+    let text = last_user_text(&request.messages);
     let library = &state.library;
     let (key, model, recorded) = library
         .find(&request.model, &request.messages, &request.tools, text.as_deref())
@@ -85,13 +95,15 @@ fn script(state: &State, body: &[u8]) -> Result<Script, Error> {
     let attempt = recorded.attempt();
     let faults = state.faults();
     let fault = faults.draw(key.0, &request.model, attempt);
-    state.stats.found(model, request.is_streamed(), fault);
+    let id = format!("replay-{:016x}-{attempt}", key.0);
     let completion = Completion {
-        id: &format!("replay-{:016x}-{attempt}", key.0),
+        id: &id,
         model: &request.model,
         recorded,
     };
     let terms = Terms {
+        dialect,
+        options: &ReplyOptions::to(&request.body, &request.model, &id, 0),
         is_streamed: request.is_streamed(),
         wants_usage: request.wants_usage(),
         pace: state.pace,
@@ -99,7 +111,9 @@ fn script(state: &State, body: &[u8]) -> Result<Script, Error> {
         faults: &faults,
         way: key.0,
     };
-    Ok(Script::of(&completion, &terms))
+    let script = Script::of(&completion, &terms)?;
+    state.stats.found(model, request.is_streamed(), fault);
+    Ok((model, script))
 }
 
 /// Sends an answer piece by piece. A client that leaves drops it, and with it `flight`.
@@ -160,6 +174,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use axum::body::to_bytes;
+    use futures_util::StreamExt;
     use tower::ServiceExt;
 
     use super::*;
@@ -190,6 +205,28 @@ mod tests {
         )
     }
 
+    /// The path and a body that asks for this, in a dialect.
+    fn asking(dialect: Dialect, model: &str, text: &str, stream: bool) -> (&'static str, Value) {
+        let messages = json!([{"role": "user", "content": text}]);
+        match dialect {
+            Dialect::Chat => (
+                "/v1/chat/completions",
+                json!({
+                    "model": model, "messages": messages, "stream": stream,
+                    "stream_options": {"include_usage": true},
+                }),
+            ),
+            Dialect::Responses => (
+                "/v1/responses",
+                json!({"model": model, "input": text, "stream": stream}),
+            ),
+            Dialect::Messages => (
+                "/v1/messages",
+                json!({"model": model, "max_tokens": 9, "messages": messages, "stream": stream}),
+            ),
+        }
+    }
+
     async fn ask(state: &Arc<State>, model: &str, text: &str) -> (u16, String) {
         let body = json!({"model": model, "messages": [{"role": "user", "content": text}]});
         let (status, said) = send(state, "POST", "/v1/chat/completions", &body).await;
@@ -214,7 +251,13 @@ mod tests {
         }
         let stats = state.stats();
         assert_eq!(stats["calls"], 7);
-        assert_eq!(stats["models"]["m"], json!({"calls": 2, "replies": 2}));
+        assert_eq!(
+            stats["models"]["m"],
+            json!({
+                "calls": 2, "replies": 2, "abandoned": 0,
+                "input_tokens": 18, "cached_input_tokens": 0, "output_tokens": 4,
+            })
+        );
         assert_eq!((&stats["pairs"], &stats["calls_beyond_first"]), (&json!(2), &json!(1)));
         assert_eq!((&stats["in_flight"], &stats["abandoned"]), (&json!(0), &json!(0)));
         let refused: BTreeMap<String, u64> = serde_json::from_value(stats["refused"].clone()).unwrap();
@@ -256,7 +299,166 @@ mod tests {
             (&said["data"][0]["id"], &said["data"][1]["id"]),
             (&json!("m"), &json!("n"))
         );
-        let (status, said) = send(&state, "POST", "/v1/responses", &json!({})).await;
-        assert!(status == 404 && said.unwrap().contains("/v1/responses"));
+        let (status, said) = send(&state, "POST", "/v1/embeddings", &json!({})).await;
+        assert!(status == 404 && said.unwrap().contains("/v1/embeddings"));
+    }
+
+    #[tokio::test]
+    async fn every_dialect_is_answered_in_its_own_words() {
+        let state = state(Faults::default());
+        let cases = [
+            (
+                Dialect::Chat,
+                false,
+                "\"object\":\"chat.completion\"",
+                "\"content\":\"a\"",
+            ),
+            (Dialect::Chat, true, "chat.completion.chunk", "data: [DONE]"),
+            (Dialect::Responses, false, "\"object\":\"response\"", "\"text\":\"a\""),
+            (
+                Dialect::Responses,
+                true,
+                "event: response.output_text.delta",
+                "event: response.completed",
+            ),
+            (Dialect::Messages, false, "\"type\":\"message\"", "\"text\":\"a\""),
+            (
+                Dialect::Messages,
+                true,
+                "event: content_block_delta",
+                "event: message_stop",
+            ),
+        ];
+        for (n, (dialect, stream, part, other)) in cases.into_iter().enumerate() {
+            let (path, body) = asking(dialect, "m", "hi", stream);
+            let (status, said) = send(&state, "POST", path, &body).await;
+            let said = said.unwrap();
+            assert!(
+                status == 200 && said.contains(part) && said.contains(other),
+                "{dialect:?}: {said}"
+            );
+            let counts = &state.stats()["models"]["m"];
+            let told = (counts["input_tokens"].as_u64(), counts["output_tokens"].as_u64());
+            let n = n as u64 + 1;
+            assert_eq!(told, (Some(9 * n), Some(2 * n)));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_dialect_refuses_in_its_own_words() {
+        let state = state(Faults::default());
+        for dialect in Dialect::ALL {
+            let (path, unknown) = asking(dialect, "m", "hm", false);
+            let cases = [(json!({}), 400, "is not a"), (unknown, 404, "no reply to this prompt")];
+            for (body, expected, part) in cases {
+                let (status, said) = send(&state, "POST", path, &body).await;
+                let said: Value = serde_json::from_str(&said.unwrap()).unwrap();
+                assert!(
+                    status == expected && said["error"]["message"].as_str().unwrap().contains(part),
+                    "{said}"
+                );
+                let is_anthropic = said["type"] == "error" && said["error"].get("code").is_none();
+                assert_eq!(is_anthropic, dialect == Dialect::Messages, "{said}");
+            }
+        }
+        let wrong = json!({"model": "m", "input": "hi", "previous_response_id": "resp_1"});
+        let (status, said) = send(&state, "POST", "/v1/responses", &wrong).await;
+        assert!(status == 400 && said.unwrap().contains("`previous_response_id`"));
+        assert_eq!(state.stats()["refused"]["invalid_body"], 4);
+    }
+
+    #[tokio::test]
+    async fn calls_are_replayed_but_not_where_a_dialect_cannot_say_them() {
+        let calling = |prompt, calls| tiercast_records::completions::Completion {
+            tool_calls: Some(calls),
+            ..row(prompt, "m", None)
+        };
+        let whole = r#"[{"id": "c", "function": {"name": "add", "arguments": "{\"x\": 17}"}}]"#;
+        let cut = r#"[{"id": "c", "function": {"name": "add", "arguments": "{\"x\": 1"}}]"#;
+        let rows = [calling("hi", whole), calling("ho", cut)];
+        let state = State::new(library(&rows), Pace::Instant, Faults::default());
+        let cases = [
+            (Dialect::Chat, "hi", false, 200, "\"finish_reason\":\"tool_calls\""),
+            (Dialect::Chat, "hi", true, 200, "\"finish_reason\":\"tool_calls\""),
+            (
+                Dialect::Responses,
+                "hi",
+                false,
+                200,
+                "\"arguments\":\"{\\\"x\\\": 17}\"",
+            ),
+            (
+                Dialect::Responses,
+                "hi",
+                true,
+                200,
+                "response.function_call_arguments.delta",
+            ),
+            (Dialect::Messages, "hi", false, 200, "\"input\":{\"x\":17}"),
+            (Dialect::Messages, "hi", true, 200, "input_json_delta"),
+            (Dialect::Chat, "ho", false, 200, "\"arguments\":\"{\\\"x\\\": 1\""),
+            (Dialect::Messages, "ho", false, 404, "not a JSON object"),
+        ];
+        for (dialect, text, stream, expected, part) in cases {
+            let (path, body) = asking(dialect, "m", text, stream);
+            let (status, said) = send(&state, "POST", path, &body).await;
+            let said = said.unwrap();
+            assert!(status == expected && said.contains(part), "{dialect:?} {text}: {said}");
+        }
+        let stats = state.stats();
+        assert_eq!(
+            (&stats["calls"], &stats["refused"]["reply_untranslatable"]),
+            (&json!(8), &json!(1))
+        );
+    }
+
+    #[tokio::test]
+    async fn tokens_are_counted_as_told_and_at_the_end_alone() {
+        let cases = [
+            ("false_usage", [90, 20]),
+            ("slow_drip", [9, 2]),
+            ("wrong_usage", [0, 0]),
+            ("cut_stream", [0, 0]),
+            ("malformed_json", [0, 0]),
+            ("html", [0, 0]),
+        ];
+        for (fault, expected) in cases {
+            for (dialect, stream) in Dialect::ALL
+                .into_iter()
+                .flat_map(|dialect| [(dialect, false), (dialect, true)])
+            {
+                let faults = json!({"shares": {fault: 1.0}, "drip_s": 0.0});
+                let state = state(serde_json::from_value(faults).unwrap());
+                let (path, body) = asking(dialect, "m", "hi", stream);
+                drop(send(&state, "POST", path, &body).await);
+                let counts = &state.stats()["models"]["m"];
+                assert_eq!(
+                    json!([counts["input_tokens"], counts["output_tokens"]]),
+                    json!(expected),
+                    "{fault}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_in_the_middle_is_counted_by_model() {
+        let drip = json!({"shares": {"slow_drip": 1.0}, "drip_s": 0.1});
+        let state = state(serde_json::from_value(drip).unwrap());
+        let (path, body) = asking(Dialect::Messages, "n", "hi", true);
+        let request = axum::http::Request::post(path)
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = app(Arc::clone(&state)).oneshot(request).await.unwrap();
+        let mut pieces = response.into_body().into_data_stream();
+        assert!(pieces.next().await.unwrap().is_ok());
+        drop(pieces);
+        let stats = state.stats();
+        let counts = &stats["models"]["n"];
+        assert_eq!((&stats["abandoned"], &counts["abandoned"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&counts["input_tokens"], &stats["models"]["m"]["abandoned"]),
+            (&json!(0), &json!(0))
+        );
     }
 }

@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 /// Longest time that a setting may ask for: an hour.
 const MAX_SECONDS: f64 = 3600.0;
 
+/// Largest factor of false usage: more would not look true.
+const MAX_FACTOR: f64 = 1000.0;
+
 /// A thing that can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,13 +33,15 @@ pub enum FaultKind {
     Html,
     /// A whole reply whose usage contradicts itself.
     WrongUsage,
+    /// A whole reply whose usage could be true and is not: `usage_factor` times too many tokens.
+    FalseUsage,
     /// A whole reply in twenty pieces over `drip_s`.
     SlowDrip,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RateLimit,
         Self::RetryAfter,
         Self::ServerError,
@@ -45,6 +50,7 @@ impl FaultKind {
         Self::MalformedJson,
         Self::Html,
         Self::WrongUsage,
+        Self::FalseUsage,
         Self::SlowDrip,
     ];
 
@@ -59,6 +65,7 @@ impl FaultKind {
             Self::MalformedJson => "malformed_json",
             Self::Html => "html",
             Self::WrongUsage => "wrong_usage",
+            Self::FalseUsage => "false_usage",
             Self::SlowDrip => "slow_drip",
         }
     }
@@ -84,6 +91,8 @@ pub struct Faults {
     pub hang_s: f64,
     /// How long a slow drip takes.
     pub drip_s: f64,
+    /// By what false usage multiplies tokens.
+    pub usage_factor: f64,
 }
 
 impl Default for Faults {
@@ -94,6 +103,7 @@ impl Default for Faults {
             retry_after_s: 1,
             hang_s: 600.0,
             drip_s: 2.0,
+            usage_factor: 10.0,
         }
     }
 }
@@ -114,6 +124,10 @@ impl Faults {
             if !(0.0..=MAX_SECONDS).contains(&seconds) {
                 return Err(format!("`{key}` is {seconds}; it must be 0 to {MAX_SECONDS} seconds"));
             }
+        }
+        let factor = self.usage_factor;
+        if !(0.0..=MAX_FACTOR).contains(&factor) {
+            return Err(format!("`usage_factor` is {factor}; it must be 0 to {MAX_FACTOR}"));
         }
         Ok(self)
     }
@@ -223,7 +237,12 @@ mod tests {
             hang_s: f64::NAN,
             ..Faults::default()
         };
+        let large = Faults {
+            usage_factor: 1e9,
+            ..Faults::default()
+        };
         let cases = [
+            (large, "`usage_factor` is 1000000000"),
             (faults(&[(FaultKind::Html, 1.5)]), "the share of html is 1.5"),
             (faults(&[(FaultKind::Html, f64::NAN)]), "html"),
             (

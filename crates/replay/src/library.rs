@@ -9,21 +9,37 @@ use thiserror::Error;
 use tiercast_records::RecordsError;
 use tiercast_records::completions::{self, Completion};
 
+use crate::calls::{self, Call};
 use crate::key::Key;
+use crate::request::last_user_text;
 
 /// A reply as it was recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
-    /// None where the file has a row but no reply.
+    /// None where the file has a row but no reply, or a reply that only calls tools.
     pub(crate) text: Option<Box<str>>,
+    pub(crate) calls: Box<[Call]>,
     pub(crate) finish_reason: Option<Box<str>>,
     pub(crate) input_tokens: Option<u32>,
+    pub(crate) cached_input_tokens: Option<u32>,
     pub(crate) output_tokens: Option<u32>,
     pub(crate) latency_s: Option<f64>,
     pub(crate) n_asked: AtomicU32,
 }
 
 impl Recorded {
+    /// Whether there is something to replay.
+    fn is_reply(&self) -> bool {
+        self.text.is_some() || !self.calls.is_empty()
+    }
+
+    /// Length of the text and of what tools are called with.
+    pub(crate) fn n_characters(&self) -> usize {
+        let calls = self.calls.iter().map(|call| &*call.arguments);
+        let texts = self.text.as_deref().into_iter().chain(calls);
+        texts.map(|text| text.chars().count()).sum()
+    }
+
     /// How often it was asked for before; counts this time.
     pub(crate) fn attempt(&self) -> u32 {
         self.n_asked.fetch_add(1, Ordering::Relaxed)
@@ -36,6 +52,8 @@ pub struct Library {
     models: Vec<String>,
     prompts: HashSet<Key>,
     replies: HashMap<(Key, usize), Recorded>,
+    /// By the text that the user says last in messages, and by model: the prompt, none where there are several.
+    last_texts: HashMap<(Key, usize), Option<Key>>,
     has_messages: bool,
 }
 
@@ -74,6 +92,7 @@ pub enum LibraryError {
 pub(crate) enum Missing {
     Model,
     Prompt,
+    Several,
     Pair,
     Reply,
 }
@@ -110,11 +129,18 @@ impl Library {
     }
 
     fn add(&mut self, row: &Completion<'_>, model: usize) -> Result<(), &'static str> {
-        let key = self.key_of(row)?;
+        let key = self.key_of(row, model)?;
+        let calls = row.tool_calls.map(calls::read).transpose()?.unwrap_or_default();
+        // A reply that says nothing has its calls for a text in the file.
+        let text = row
+            .response
+            .filter(|text| calls.is_empty() || row.tool_calls != Some(*text));
         let recorded = Recorded {
-            text: row.response.map(Into::into),
+            text: text.map(Into::into),
+            calls: calls.into(),
             finish_reason: row.finish_reason.map(Into::into),
             input_tokens: row.input_tokens,
+            cached_input_tokens: row.cached_input_tokens,
             output_tokens: row.output_tokens,
             latency_s: row.latency_s,
             n_asked: AtomicU32::new(0),
@@ -126,13 +152,18 @@ impl Library {
         }
     }
 
-    fn key_of(&mut self, row: &Completion<'_>) -> Result<Key, &'static str> {
+    fn key_of(&mut self, row: &Completion<'_>, model: usize) -> Result<Key, &'static str> {
         match row.prompt {
             Some(prompt) if row.is_messages_json => {
                 self.has_messages = true;
                 let prompt: Value = serde_json::from_str(prompt)
                     .map_err(|_| "the prompt is not JSON; write {\"messages\": [...], \"tools\": [...]} or set prompt_format to text")?;
-                Ok(Key::of_messages(&prompt["messages"], &prompt["tools"]))
+                let key = Key::of_messages(&prompt["messages"], &prompt["tools"]);
+                if let Some(text) = last_user_text(&prompt["messages"]) {
+                    let last = self.last_texts.entry((Key::of_text(&text), model));
+                    last.and_modify(|known| *known = None).or_insert(Some(key));
+                }
+                Ok(key)
             }
             Some(prompt) => Ok(Key::of_text(prompt)),
             None => Key::of_id(row.prompt_id)
@@ -152,7 +183,7 @@ impl Library {
 
     /// Number of pairs with a reply.
     pub fn n_replies(&self) -> usize {
-        self.replies.values().filter(|recorded| recorded.text.is_some()).count()
+        self.replies.values().filter(|recorded| recorded.is_reply()).count()
     }
 
     /// Pairs that were asked for, and calls beyond the first of each.
@@ -179,15 +210,36 @@ impl Library {
             .iter()
             .position(|name| name == model)
             .ok_or(Missing::Model)?;
+        let key = self.key(model, messages, tools, last_user_text)?;
+        let recorded = self.replies.get(&(key, model)).ok_or(Missing::Pair)?;
+        recorded
+            .is_reply()
+            .then_some((key, model, recorded))
+            .ok_or(Missing::Reply)
+    }
+
+    /// The prompt that is asked: these messages, or this text, or messages that the user ends so.
+    fn key(&self, model: usize, messages: &Value, tools: &Value, last_user_text: Option<&str>) -> Result<Key, Missing> {
         let as_messages = self.has_messages.then(|| Key::of_messages(messages, tools));
         let as_text = last_user_text
             .into_iter()
             .flat_map(|text| [Key::of_text(text), Key::of_id_of(text)]);
         let mut keys = as_messages.into_iter().chain(as_text);
-        let key = keys.find(|key| self.prompts.contains(key)).ok_or(Missing::Prompt)?;
-        let recorded = self.replies.get(&(key, model)).ok_or(Missing::Pair)?;
-        recorded.text.as_ref().ok_or(Missing::Reply)?;
-        Ok((key, model, recorded))
+        match keys.find(|key| self.prompts.contains(key)) {
+            Some(key) => Ok(key),
+            None => self.key_of_last(model, last_user_text.ok_or(Missing::Prompt)?),
+        }
+    }
+
+    /// The one prompt of messages whose last text of the user this is, of those the model answered.
+    fn key_of_last(&self, model: usize, text: &str) -> Result<Key, Missing> {
+        let text = Key::of_text(text);
+        let of = |model| self.last_texts.get(&(text, model));
+        match of(model) {
+            Some(key) => key.ok_or(Missing::Several),
+            None if (0..self.models.len()).any(|other| of(other).is_some()) => Err(Missing::Pair),
+            None => Err(Missing::Prompt),
+        }
     }
 }
 
@@ -222,8 +274,10 @@ pub(crate) mod tests {
             is_messages_json: false,
             model,
             response,
+            tool_calls: None,
             finish_reason: None,
             input_tokens: Some(9),
+            cached_input_tokens: None,
             output_tokens: Some(2),
             latency_s: None,
         }
@@ -294,6 +348,64 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn messages_are_found_by_the_last_text_where_it_is_that_of_one_prompt() {
+        let asked = |system: &str, text: &str| json!([{"role": "system", "content": system}, {"role": "user", "content": text}]);
+        let prompt = |system: &str, text: &str| json!({"messages": asked(system, text), "tools": []}).to_string();
+        let prompts = [prompt("one", "add"), prompt("two", "add"), prompt("one", "end")];
+        let messages = |prompt: usize, model, response| Completion {
+            is_messages_json: true,
+            ..row(&prompts[prompt], model, Some(response))
+        };
+        let library = library(&[
+            messages(0, "m", "a"),
+            messages(1, "m", "b"),
+            messages(0, "n", "c"),
+            messages(2, "m", "d"),
+            row("hi", "m", Some("e")),
+        ]);
+        let cases = [
+            ("m", asked("two", "add"), Ok("b")),
+            ("m", asked("three", "add"), Err(Missing::Several)),
+            ("n", asked("three", "add"), Ok("c")),
+            ("n", asked("two", "add"), Err(Missing::Pair)),
+            ("m", asked("three", "end"), Ok("d")),
+            ("n", asked("three", "end"), Err(Missing::Pair)),
+            ("m", asked("three", "hi"), Ok("e")),
+            ("m", asked("one", "go"), Err(Missing::Prompt)),
+        ];
+        let tools = json!([{"type": "function", "function": {"name": "add"}}]);
+        for (model, messages, expected) in cases {
+            let text = messages[1]["content"].as_str();
+            let found = library.find(model, &messages, &Value::Null, text);
+            let found = found.map(|(_, _, recorded)| recorded.text.as_deref().unwrap());
+            assert_eq!(found, expected, "{model} {messages}");
+        }
+        let messages = asked("one", "end");
+        assert!(library.find("m", &messages, &tools, Some("end")).is_ok());
+    }
+
+    #[test]
+    fn calls_are_a_reply_with_or_without_text() {
+        let calls = r#"[{"id": "a", "function": {"name": "add", "arguments": "{}"}}]"#;
+        let calling = |prompt, response| Completion {
+            tool_calls: Some(calls),
+            ..row(prompt, "m", response)
+        };
+        let library = library(&[
+            calling("none", None),
+            calling("same", Some(calls)),
+            calling("more", Some("Adding.")),
+        ]);
+        for (prompt, expected) in [("none", None), ("same", None), ("more", Some("Adding."))] {
+            let (_, _, recorded) = library
+                .find("m", &Value::Null, &Value::Null, Some(prompt))
+                .expect(prompt);
+            assert_eq!((recorded.text.as_deref(), recorded.calls.len()), (expected, 1));
+        }
+        assert_eq!(library.n_replies(), 3);
+    }
+
+    #[test]
     fn rows_that_cannot_be_replayed() {
         let mut library = library(&[row("hi", "m", Some("a"))]);
         assert!(
@@ -307,6 +419,11 @@ pub(crate) mod tests {
             ..row("hi", "m", None)
         };
         assert!(library.add(&broken, 0).unwrap_err().contains("not JSON"));
+        let miscalled = Completion {
+            tool_calls: Some("add(1)"),
+            ..row("ho", "m", None)
+        };
+        assert!(library.add(&miscalled, 0).unwrap_err().contains("`tool_calls`"));
         let nameless = Completion {
             prompt: None,
             ..row("", "m", None)

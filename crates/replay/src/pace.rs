@@ -51,8 +51,7 @@ impl Pace {
 
 fn latency_s(recorded: &Recorded) -> f64 {
     recorded.latency_s.unwrap_or_else(|| {
-        let characters = recorded.text.as_deref().map_or(0, |text| text.chars().count());
-        let counted = characters as f64 / CHARACTERS_PER_TOKEN;
+        let counted = recorded.n_characters() as f64 / CHARACTERS_PER_TOKEN;
         START_S + recorded.output_tokens.map_or(counted, f64::from) / TOKENS_PER_S
     })
 }

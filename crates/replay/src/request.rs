@@ -1,7 +1,8 @@
-//! A chat request, as much of it as replaying needs.
+//! A request, as much of it as replaying needs. All dialects are read as chat.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tiercast_chat::{Dialect, translate_request};
 
 use crate::error::Error;
 
@@ -13,6 +14,9 @@ pub(crate) struct Request {
     pub(crate) tools: Value,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
+    /// As the client wrote it.
+    #[serde(skip)]
+    pub(crate) body: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -21,14 +25,20 @@ struct StreamOptions {
 }
 
 impl Request {
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
-        let request: Self = serde_json::from_slice(body).map_err(|error| Error::Body(error.to_string()))?;
+    pub(crate) fn parse(body: &[u8], dialect: Dialect) -> Result<Self, Error> {
+        let wrong = |what: String| Error::Body { dialect, what };
+        let body: Map<String, Value> = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+        let chat = translate_request(&body, dialect, Dialect::Chat).map_err(|error| wrong(error.to_string()))?;
+        let request = Self::deserialize(Value::from(chat)).map_err(|error| wrong(error.to_string()))?;
         if request.messages.as_array().is_none_or(Vec::is_empty) {
-            return Err(Error::Body(
-                "`messages` must be a list of at least one message".to_owned(),
-            ));
+            let place = if dialect == Dialect::Responses {
+                "input"
+            } else {
+                "messages"
+            };
+            return Err(wrong(format!("`{place}` must hold at least one message")));
         }
-        Ok(request)
+        Ok(Self { body, ..request })
     }
 
     pub(crate) fn is_streamed(&self) -> bool {
@@ -40,16 +50,15 @@ impl Request {
         let asked = self.stream_options.as_ref().and_then(|options| options.include_usage);
         !self.is_streamed() || asked == Some(true)
     }
+}
 
-    /// Text of the last message of the user, parts joined.
-    pub(crate) fn last_user_text(&self) -> Option<String> {
-        let messages = self.messages.as_array()?;
-        let last = messages.iter().rfind(|message| message["role"] == "user")?;
-        match &last["content"] {
-            Value::String(text) => Some(text.clone()),
-            Value::Array(parts) => Some(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
-            _ => None,
-        }
+/// Text of the last message of the user, parts joined.
+pub(crate) fn last_user_text(messages: &Value) -> Option<String> {
+    let last = messages.as_array()?.iter().rfind(|message| message["role"] == "user")?;
+    match &last["content"] {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) => Some(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
+        _ => None,
     }
 }
 
@@ -80,8 +89,8 @@ mod tests {
         ];
         for (messages, expected) in cases {
             let body = json!({"model": "m", "messages": messages}).to_string();
-            let request = Request::parse(body.as_bytes()).unwrap();
-            assert_eq!(request.last_user_text().as_deref(), expected, "{body}");
+            let request = Request::parse(body.as_bytes(), Dialect::Chat).unwrap();
+            assert_eq!(last_user_text(&request.messages).as_deref(), expected, "{body}");
             assert!(!request.is_streamed() && request.wants_usage());
         }
     }
@@ -100,7 +109,7 @@ mod tests {
         for (mut body, expected) in cases {
             body["model"] = json!("m");
             body["messages"] = json!([{}]);
-            let request = Request::parse(body.to_string().as_bytes()).unwrap();
+            let request = Request::parse(body.to_string().as_bytes(), Dialect::Chat).unwrap();
             assert_eq!(request.wants_usage(), expected, "{body}");
         }
     }
@@ -114,7 +123,40 @@ mod tests {
             "{\"model\": \"m\", \"messages\": []}",
             "{\"model\": \"m\", \"messages\": \"hi\"}",
         ] {
-            assert!(Request::parse(body.as_bytes()).is_err(), "{body}");
+            for dialect in Dialect::ALL {
+                assert!(Request::parse(body.as_bytes(), dialect).is_err(), "{body}");
+            }
         }
+    }
+
+    #[test]
+    fn other_dialects_are_read_as_chat() {
+        let cases = [
+            (
+                Dialect::Responses,
+                json!({"model": "m", "instructions": "Be brief.", "input": "hi", "stream": true}),
+            ),
+            (
+                Dialect::Messages,
+                json!({
+                    "model": "m", "max_tokens": 9, "stream": true, "system": "Be brief.",
+                    "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+                }),
+            ),
+        ];
+        for (dialect, body) in cases {
+            let request = Request::parse(body.to_string().as_bytes(), dialect).unwrap();
+            let expected = json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]);
+            assert_eq!(request.messages, expected);
+            assert!(request.is_streamed() && request.wants_usage());
+            assert_eq!(Value::from(request.body), body);
+        }
+    }
+
+    #[test]
+    fn what_chat_cannot_say_is_named() {
+        let body = json!({"model": "m", "input": "hi", "previous_response_id": "resp_1"}).to_string();
+        let error = Request::parse(body.as_bytes(), Dialect::Responses).unwrap_err();
+        assert!(error.to_string().contains("`previous_response_id`"), "{error}");
     }
 }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use tiercast_chat::{BadReply, Dialect, ReplyOptions, SseEvent, Usage, error_body};
 
 use crate::completion::Completion;
 use crate::faults::{FaultKind, Faults};
+use crate::library::Recorded;
 use crate::pace::Pace;
+use crate::usage;
+use crate::wording::Wording;
 
 /// Pieces of a slow drip.
 const DRIPS: usize = 20;
@@ -15,6 +18,9 @@ const DRIPS: usize = 20;
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 const HTML: &str = "text/html; charset=utf-8";
+
+/// What an event has before its JSON.
+const DATA: &[u8] = b"data: ";
 
 /// A page as a proxy would write it.
 const PAGE: &str =
@@ -32,11 +38,15 @@ pub(crate) struct Script {
     pub(crate) pieces: Vec<(Duration, Bytes)>,
     /// The connection breaks after the last piece.
     pub(crate) is_cut: bool,
+    /// Tokens as a whole reply tells them, if they can be.
+    pub(crate) told: Option<Usage>,
 }
 
 /// What decides about an answer, beside the reply.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms<'a> {
+    pub(crate) dialect: Dialect,
+    pub(crate) options: &'a ReplyOptions,
     pub(crate) is_streamed: bool,
     pub(crate) wants_usage: bool,
     pub(crate) pace: Pace,
@@ -46,32 +56,58 @@ pub(crate) struct Terms<'a> {
     pub(crate) way: u64,
 }
 
-impl Script {
-    /// The answer with `completion` under `terms`.
-    pub(crate) fn of(completion: &Completion<'_>, terms: &Terms<'_>) -> Self {
-        match terms.fault {
-            Some(FaultKind::RateLimit) => Self::refusal(429, "rate_limit_exceeded", "too many requests"),
-            Some(FaultKind::RetryAfter) => Self {
-                retry_after_s: Some(terms.faults.retry_after_s),
-                ..Self::refusal(429, "rate_limit_exceeded", "too many requests")
-            },
-            Some(FaultKind::ServerError) => Self::refusal(500, "internal_error", "the model failed"),
-            Some(FaultKind::Timeout) => Self {
-                wait: terms.faults.hang(),
-                ..Self::refusal(504, "timeout", "the model took too long")
-            },
-            Some(FaultKind::Html) => Self::whole(HTML, Bytes::from_static(PAGE.as_bytes())),
-            None | Some(FaultKind::WrongUsage) => Self::reply(completion, terms),
-            Some(FaultKind::CutStream) => Self::reply(completion, terms).cut(),
-            Some(FaultKind::MalformedJson) => Self::reply(completion, terms).malformed(),
-            Some(FaultKind::SlowDrip) => Self::reply(completion, terms).dripping(terms.faults.drip()),
-        }
-        .merged()
+impl Terms<'_> {
+    /// Tokens to tell, where they are told at all.
+    fn usage(&self, recorded: &Recorded) -> Option<Usage> {
+        let usage = usage::recorded(recorded);
+        let usage = match self.fault {
+            Some(FaultKind::FalseUsage) => usage.map(|usage| usage::times(usage, self.faults.usage_factor)),
+            Some(FaultKind::WrongUsage) => usage.or(Some(Usage::default())),
+            _ => usage,
+        };
+        usage.filter(|_| self.wants_usage)
     }
 
-    fn refusal(status: u16, code: &str, message: &str) -> Self {
+    /// The wording of a reply with this usage.
+    fn wording(&self, usage: Option<Usage>) -> Wording<'_> {
+        let is_wrong = self.fault == Some(FaultKind::WrongUsage);
+        let wrong = || usage::wrong(usage.unwrap_or_default(), self.dialect, self.way);
+        Wording {
+            dialect: self.dialect,
+            options: self.options,
+            wrong_usage: is_wrong.then(wrong),
+        }
+    }
+}
+
+impl Script {
+    /// The answer with `completion` under `terms`. A reply that its dialect cannot say has none.
+    pub(crate) fn of(completion: &Completion<'_>, terms: &Terms<'_>) -> Result<Self, BadReply> {
+        let refusal = |status, code, message| Self::refusal(terms.dialect, status, code, message);
+        let reply = || Self::reply(completion, terms);
+        let script = match terms.fault {
+            Some(FaultKind::RateLimit) => refusal(429, "rate_limit_exceeded", "too many requests"),
+            Some(FaultKind::RetryAfter) => Self {
+                retry_after_s: Some(terms.faults.retry_after_s),
+                ..refusal(429, "rate_limit_exceeded", "too many requests")
+            },
+            Some(FaultKind::ServerError) => refusal(500, "internal_error", "the model failed"),
+            Some(FaultKind::Timeout) => Self {
+                wait: terms.faults.hang(),
+                ..refusal(504, "timeout", "the model took too long")
+            },
+            Some(FaultKind::Html) => Self::whole(HTML, Bytes::from_static(PAGE.as_bytes())),
+            None | Some(FaultKind::WrongUsage | FaultKind::FalseUsage) => reply()?,
+            Some(FaultKind::CutStream) => reply()?.cut(),
+            Some(FaultKind::MalformedJson) => reply()?.malformed(),
+            Some(FaultKind::SlowDrip) => reply()?.dripping(terms.faults.drip()),
+        };
+        Ok(script.merged())
+    }
+
+    fn refusal(dialect: Dialect, status: u16, code: &str, message: &str) -> Self {
         let message = format!("{message} (a fault that was asked for)");
-        let error = json!({"error": {"message": message, "type": "server_error", "param": null, "code": code}});
+        let error = serde_json::Value::from(error_body(dialect, status, code, &message));
         Self {
             status,
             ..Self::whole(JSON, error.to_string().into())
@@ -86,37 +122,50 @@ impl Script {
             wait: Duration::ZERO,
             pieces: vec![(Duration::ZERO, body)],
             is_cut: false,
+            told: None,
         }
     }
 
-    fn reply(completion: &Completion<'_>, terms: &Terms<'_>) -> Self {
-        let usage = match terms.fault {
-            Some(FaultKind::WrongUsage) => completion.wrong_usage(terms.way),
-            _ => completion.usage(),
+    fn reply(completion: &Completion<'_>, terms: &Terms<'_>) -> Result<Self, BadReply> {
+        let (recorded, usage) = (completion.recorded, terms.usage(completion.recorded));
+        let wording = terms.wording(usage);
+        let in_chat = usage.map(usage::in_chat);
+        let script = if terms.is_streamed {
+            Self::stream(wording.events(&completion.chunks(in_chat)), |n| {
+                terms.pace.pieces(recorded, n)
+            })
+        } else {
+            let reply = wording.object(completion.object(in_chat))?;
+            Self {
+                wait: terms.pace.whole(recorded),
+                ..Self::whole(JSON, reply.to_string().into())
+            }
         };
-        if terms.is_streamed {
-            let usage = Some(&usage).filter(|usage| terms.wants_usage && !usage.is_null());
-            return Self::stream(&completion.chunks(usage), |n| terms.pace.pieces(completion.recorded, n));
-        }
-        Self {
-            wait: terms.pace.whole(completion.recorded),
-            ..Self::whole(JSON, completion.object(&usage).to_string().into())
-        }
+        Ok(Self {
+            told: usage.filter(|_| wording.wrong_usage.is_none()),
+            ..script
+        })
     }
 
-    /// The first chunk (the role) comes at once, as it does from real servers.
-    fn stream(chunks: &[Value], pace: impl FnOnce(usize) -> (Duration, Duration)) -> Self {
-        let (first, gap) = pace(chunks.len() - 1);
-        let after = |i| match i {
-            0 => Duration::ZERO,
-            1 => first,
-            _ => gap,
-        };
-        let events = chunks.iter().enumerate();
-        let events = events.map(|(i, chunk)| (after(i), Bytes::from(format!("data: {chunk}\n\n"))));
-        let done = (Duration::ZERO, Bytes::from_static(b"data: [DONE]\n\n"));
+    /// The events of the first chunk (the role) come at once, as they do from real servers, and the
+    /// end comes with the last chunk. A chunk without events only takes its time.
+    fn stream(chunks: Vec<Vec<SseEvent>>, pace: impl FnOnce(usize) -> (Duration, Duration)) -> Self {
+        let end = chunks.len() - 1;
+        let (first, gap) = pace(end - 1);
+        let mut after = Duration::ZERO;
+        let mut pieces = Vec::new();
+        for (i, events) in chunks.into_iter().enumerate() {
+            after += match i {
+                0 => Duration::ZERO,
+                i if i == end => Duration::ZERO,
+                1 => first,
+                _ => gap,
+            };
+            let events = events.into_iter();
+            pieces.extend(events.map(|event| (std::mem::take(&mut after), Bytes::from(event.to_bytes()))));
+        }
         Self {
-            pieces: events.chain([done]).collect(),
+            pieces,
             ..Self::whole(EVENTS, Bytes::new())
         }
     }
@@ -136,12 +185,13 @@ impl Script {
                 .pieces
                 .last_mut()
                 .expect("a stream has its role and [DONE] at least");
-            *last = [&last[..last.len() / 2], b"\n\n"].concat().into();
+            *last = half_event(last);
         }
         self
     }
 
     fn keep_half(&mut self) {
+        self.told = None;
         match self.pieces.len() {
             1 => {
                 let (_, body) = &mut self.pieces[0];
@@ -180,25 +230,49 @@ impl Script {
     }
 }
 
+/// An event whose JSON ends in the middle.
+fn half_event(event: &[u8]) -> Bytes {
+    let data = event.windows(DATA.len()).position(|bytes| bytes == DATA);
+    let start = data.map_or(0, |at| at + DATA.len());
+    let end = start + (event.len() - start) / 2;
+    [&event[..end], b"\n\n"].concat().into()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::library::Recorded;
+    use serde_json::{Value, json};
 
-    fn script(is_streamed: bool, wants_usage: bool, pace: Pace, fault: Option<FaultKind>) -> Script {
-        let recorded = Recorded {
+    use super::*;
+
+    fn recorded() -> Recorded {
+        Recorded {
             text: Some("The answer is forty-two, as it always was.".into()),
             input_tokens: Some(9),
             output_tokens: Some(11),
             latency_s: Some(10.0),
             ..Recorded::default()
-        };
+        }
+    }
+
+    fn script(is_streamed: bool, wants_usage: bool, pace: Pace, fault: Option<FaultKind>) -> Script {
+        script_in(Dialect::Chat, is_streamed, wants_usage, pace, fault)
+    }
+
+    fn script_in(
+        dialect: Dialect,
+        is_streamed: bool,
+        wants_usage: bool,
+        pace: Pace,
+        fault: Option<FaultKind>,
+    ) -> Script {
         let completion = Completion {
             id: "replay-1",
             model: "m",
-            recorded: &recorded,
+            recorded: &recorded(),
         };
         let terms = Terms {
+            dialect,
+            options: &ReplyOptions::default(),
             is_streamed,
             wants_usage,
             pace,
@@ -206,7 +280,7 @@ mod tests {
             faults: &Faults::default(),
             way: 0,
         };
-        Script::of(&completion, &terms)
+        Script::of(&completion, &terms).unwrap()
     }
 
     fn text(script: &Script) -> String {
@@ -249,27 +323,56 @@ mod tests {
     }
 
     #[test]
-    fn every_fault() {
-        for is_streamed in [false, true] {
-            let whole = text(&script(is_streamed, true, Pace::Instant, None));
-            let faulty = |kind| script(is_streamed, true, Pace::Instant, Some(kind));
+    fn streams_take_their_time_in_every_dialect() {
+        for dialect in Dialect::ALL {
+            let pace = Pace::Recorded { speed: 2.0 };
+            let slow = script_in(dialect, true, true, pace, None);
+            assert!((seconds(&slow) - 5.0).abs() < 1e-6, "{dialect:?}: {slow:?}");
+            assert!(slow.pieces.len() >= 4, "{dialect:?}: {slow:?}");
+        }
+    }
+
+    /// Whether the last event, or the whole body, is JSON.
+    fn ends_in_json(said: &str) -> bool {
+        let last = said.rsplit("data: ").next().unwrap();
+        serde_json::from_str::<Value>(last).is_ok()
+    }
+
+    #[test]
+    fn every_fault_in_every_dialect() {
+        for (dialect, is_streamed) in Dialect::ALL
+            .into_iter()
+            .flat_map(|dialect| [(dialect, false), (dialect, true)])
+        {
+            let faulty = |kind| script_in(dialect, is_streamed, true, Pace::Instant, kind);
+            let sound = faulty(None);
+            let whole = text(&sound);
+            assert_eq!(sound.told.map(|usage| (usage.input, usage.output)), Some((9, 11)));
             for kind in FaultKind::ALL {
-                let script = faulty(kind);
+                let script = faulty(Some(kind));
                 let said = text(&script);
+                let is_refusal = said.contains("a fault that was asked for") && said.contains("\"error\":{");
+                let is_half = said.len() < whole.len();
                 let is_right = match kind {
-                    FaultKind::RateLimit => script.status == 429 && script.retry_after_s.is_none(),
-                    FaultKind::RetryAfter => script.status == 429 && script.retry_after_s == Some(1),
-                    FaultKind::ServerError => script.status == 500,
-                    FaultKind::Timeout => script.wait == Duration::from_mins(10),
-                    FaultKind::CutStream => script.is_cut && whole.starts_with(&said) && said.len() < whole.len(),
-                    FaultKind::MalformedJson => !script.is_cut && !said.contains("[DONE]") && said.len() < whole.len(),
+                    FaultKind::RateLimit => script.status == 429 && script.retry_after_s.is_none() && is_refusal,
+                    FaultKind::RetryAfter => script.status == 429 && script.retry_after_s == Some(1) && is_refusal,
+                    FaultKind::ServerError => script.status == 500 && is_refusal,
+                    FaultKind::Timeout => script.wait == Duration::from_mins(10) && is_refusal,
+                    FaultKind::CutStream => script.is_cut && whole.starts_with(&said) && is_half,
+                    FaultKind::MalformedJson => !script.is_cut && !ends_in_json(&said) && is_half,
                     FaultKind::Html => script.content_type == HTML,
+                    FaultKind::WrongUsage if dialect == Dialect::Messages => said.contains("\"output_tokens\":-1"),
                     FaultKind::WrongUsage => said.contains("\"total_tokens\":0"),
+                    FaultKind::FalseUsage => {
+                        said.contains("_tokens\":90,") && script.told.is_some_and(|told| told.output == 110)
+                    }
                     FaultKind::SlowDrip => {
                         said == whole && script.pieces.len() == 20 && (seconds(&script) - 2.0).abs() < 0.01
                     }
                 };
-                assert!(is_right, "{kind:?}: {script:?}");
+                assert!(is_right, "{dialect:?} {kind:?}: {script:?}");
+                let is_told = matches!(kind, FaultKind::FalseUsage | FaultKind::SlowDrip);
+                assert_eq!(script.told.is_some(), is_told, "{dialect:?} {kind:?}");
             }
         }
     }

@@ -67,8 +67,9 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Serve the recorded replies of an outcome file as OpenAI-compatible models, with faults if wanted.
     ///
-    /// GET /v1/models, POST /v1/chat/completions (plain and streaming), keyed by `model` and prompt:
-    /// the last message of the user, or messages and tools as a whole where the file holds those.
+    /// GET /v1/models, POST /v1/chat/completions, /v1/responses, /v1/messages (plain and streaming),
+    /// keyed by `model` and prompt: messages and tools as a whole where the file holds those, else the
+    /// last message of the user.
     /// POST /replay/faults switches faults, GET /replay/stats counts every call.
     Replay(ReplayArguments),
     /// Run a recipe of stages.
@@ -436,7 +437,7 @@ pub(crate) struct ReplayArguments {
     pub(crate) instant: bool,
     /// Share of calls that go wrong, by kind: `rate_limit` (429), `retry_after` (429 with Retry-After),
     /// `server_error` (500), timeout (hangs), `cut_stream`, `malformed_json`, html, `wrong_usage`,
-    /// `slow_drip`. May be given several times.
+    /// `false_usage`, `slow_drip`. May be given several times.
     #[arg(long, value_name = "KIND=SHARE", value_parser = parse_fault)]
     pub(crate) fault: Vec<(FaultKind, f64)>,
     /// Seed of the faults: the same prompt, model and attempt go wrong each time.
