@@ -132,8 +132,9 @@ def gateways(options, folder, upstream_port):
             # It writes two lines a request unless told not to.
             yield Program(name, [sys.executable, HERE / "host_switchyard.py", config, port], port, {"RUST_LOG": "error"})
         elif name == "litellm" and importlib.util.find_spec("litellm"):
-            # Its prices come from the network otherwise.
-            environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+            # Its prices come from the network otherwise, and it opens no more than 500 connections to a host.
+            limits = {"AIOHTTP_CONNECTOR_LIMIT": "5000", "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "5000"}
+            environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **limits}
             program = Path(sys.executable).parent / "litellm"
             address = ["--host", "127.0.0.1", "--port", port, "--telemetry", "False"]
             yield Program(name, [program, "--config", config, "--num_workers", 1, *address], port, environment)
