@@ -87,17 +87,24 @@ const checks = {
   },
 
   async toolResult() {
-    const first = await client.messages.create(asked(WEATHER, { tools: TOOLS }));
-    const called = first.content.map(({ type, id, name, input }) => ({ type, id, name, input }));
-    const result = { type: "tool_result", tool_use_id: called[0].id, content: RESULT.messages.at(-1).content };
-    const messages = [
-      ...WEATHER.messages,
-      { role: "assistant", content: called },
-      { role: "user", content: [result, { type: "text", text: COAT.messages.at(-1).content }] },
-    ];
-    const again = { model: "auto", max_tokens: 256, messages, tools: TOOLS };
-    checkText(await client.messages.create(again), COAT);
-    checkText(await client.messages.stream(again).finalMessage(), COAT);
+    const [block] = (await client.messages.create(asked(WEATHER, { tools: TOOLS }))).content;
+    const recorded = RESULT.messages[1].tool_calls[0];
+    // A person says something after the result; an agent sends it alone.
+    for (const [row, more, id, input] of [
+      [COAT, [{ type: "text", text: COAT.messages[3].content }], block.id, block.input],
+      [RESULT, [], recorded.id, JSON.parse(recorded.function.arguments)],
+    ]) {
+      const called = { type: "tool_use", id, name: "get_weather", input };
+      const result = { type: "tool_result", tool_use_id: id, content: row.messages[2].content };
+      const messages = [
+        row.messages[0],
+        { role: "assistant", content: [called] },
+        { role: "user", content: [result, ...more] },
+      ];
+      const again = { model: "auto", max_tokens: 256, messages, tools: TOOLS };
+      checkText(await client.messages.create(again), row);
+      checkText(await client.messages.stream(again).finalMessage(), row);
+    }
   },
 
   async schema() {

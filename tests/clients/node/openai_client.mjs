@@ -105,11 +105,10 @@ const checks = {
   async chatToolResult() {
     const { id, type, function: called } = (await ask(WEATHER, { tools: TOOLS })).choices[0].message.tool_calls[0];
     const asked = { id, type, function: { name: called.name, arguments: called.arguments } };
-    const result = { role: "tool", tool_call_id: id, content: RESULT.messages.at(-1).content };
-    const turns = [...WEATHER.messages, { role: "assistant", content: null, tool_calls: [asked] }, result];
-    // An agent sends the result alone; a person says something after it.
-    for (const [row, messages] of [[RESULT, turns], [COAT, [...turns, COAT.messages.at(-1)]]]) {
-      assert.deepEqual(messages, row.messages);
+    const result = { role: "tool", tool_call_id: id, content: COAT.messages[2].content };
+    const turns = [...WEATHER.messages, { role: "assistant", content: null, tool_calls: [asked] }, result, COAT.messages[3]];
+    // A person says something after the result; an agent sends it alone.
+    for (const [row, messages] of [[COAT, turns], [RESULT, RESULT.messages]]) {
       const reply = await ask(row, { messages, tools: TOOLS });
       assert.equal(reply.choices[0].message.content, row.text);
       const chunks = await all(await ask(row, { messages, tools: TOOLS, stream: true }));
@@ -151,18 +150,27 @@ const checks = {
   },
 
   async responsesTools() {
-    let call;
-    for (const row of [PIERS, WEATHER]) {
+    for (const row of [WEATHER, PIERS]) {
       const reply = await client.responses.create({ model: "auto", input: row.messages, tools: FLAT_TOOLS });
       checkItems(reply.output, row);
       checkResponsesUsage(reply.usage, row);
-      [call] = reply.output;
     }
-    const called = { type: "function_call", call_id: call.call_id, name: call.name, arguments: call.arguments };
-    const result = { type: "function_call_output", call_id: call.call_id, output: RESULT.messages.at(-1).content };
-    const input = [...WEATHER.messages, called, result, COAT.messages.at(-1)];
-    const reply = await client.responses.create({ model: "auto", input, tools: FLAT_TOOLS });
-    assert.equal(reply.output_text, COAT.text);
+  },
+
+  async responsesToolResult() {
+    const asked = await client.responses.create({ model: "auto", input: WEATHER.messages, tools: FLAT_TOOLS });
+    const [{ call_id, arguments: text }] = asked.output;
+    const recorded = RESULT.messages[1].tool_calls[0];
+    for (const [row, more, id, args] of [
+      [COAT, [COAT.messages[3]], call_id, text],
+      [RESULT, [], recorded.id, recorded.function.arguments],
+    ]) {
+      const called = { type: "function_call", call_id: id, name: "get_weather", arguments: args };
+      const result = { type: "function_call_output", call_id: id, output: row.messages[2].content };
+      const input = [row.messages[0], called, result, ...more];
+      const reply = await client.responses.create({ model: "auto", input, tools: FLAT_TOOLS });
+      assert.equal(reply.output_text, row.text);
+    }
   },
 
   async responsesToolsStream() {

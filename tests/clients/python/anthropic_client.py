@@ -112,17 +112,20 @@ def tools_stream(client):
 
 
 def tool_result(client):
-    first = client.messages.create(**asked(WEATHER, tools=TOOLS))
-    result = {"type": "tool_result", "tool_use_id": first.content[0].id, "content": RESULT["messages"][-1]["content"]}
-    turns = [
-        *WEATHER["messages"],
-        {"role": "assistant", "content": [block.model_dump(include={"type", "id", "name", "input"}) for block in first.content]},
-        {"role": "user", "content": [result, {"type": "text", "text": COAT["messages"][-1]["content"]}]},
-    ]
-    again = {"model": "auto", "max_tokens": 256, "messages": turns, "tools": TOOLS}
-    check_text(client.messages.create(**again), COAT)
-    with client.messages.stream(**again) as stream:
-        check_text(stream.get_final_message(), COAT)
+    block = client.messages.create(**asked(WEATHER, tools=TOOLS)).content[0]
+    recorded = RESULT["messages"][1]["tool_calls"][0]
+    # A person says something after the result; an agent sends it alone.
+    for row, more, call_id, arguments in [
+        (COAT, [{"type": "text", "text": COAT["messages"][3]["content"]}], block.id, block.input),
+        (RESULT, [], recorded["id"], json.loads(recorded["function"]["arguments"])),
+    ]:
+        called = {"type": "tool_use", "id": call_id, "name": "get_weather", "input": arguments}
+        result = {"type": "tool_result", "tool_use_id": call_id, "content": row["messages"][2]["content"]}
+        turns = [row["messages"][0], {"role": "assistant", "content": [called]}, {"role": "user", "content": [result, *more]}]
+        again = {"model": "auto", "max_tokens": 256, "messages": turns, "tools": TOOLS}
+        check_text(client.messages.create(**again), row)
+        with client.messages.stream(**again) as stream:
+            check_text(stream.get_final_message(), row)
 
 
 def schema(client):

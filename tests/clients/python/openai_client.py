@@ -35,7 +35,7 @@ def main():
     options = {"base_url": base_url, "api_key": "unused", "max_retries": 0, "timeout": 30}
     client = openai.OpenAI(**options)
     checks = [models, chat, model_names, chat_stream, usage_of_streams, chat_tools, chat_tools_stream, chat_tool_result,
-              chat_schema, responses, responses_stream, responses_tools, responses_tools_stream, responses_schema,
+              chat_schema, responses, responses_stream, responses_tools, responses_tools_stream, responses_tool_result, responses_schema,
               unknown_model, bad_quality, bad_body]
     for check in checks:
         check(client)
@@ -140,12 +140,10 @@ def chat_tools_stream(client):
 
 def chat_tool_result(client):
     call = client.chat.completions.create(model="auto", messages=WEATHER["messages"], tools=TOOLS).choices[0].message.tool_calls[0]
-    asked = call.model_dump(include={"id": True, "type": True, "function": {"name", "arguments"}})
-    result = {"role": "tool", "tool_call_id": call.id, "content": RESULT["messages"][-1]["content"]}
-    messages = [*WEATHER["messages"], {"role": "assistant", "content": None, "tool_calls": [asked]}, result]
-    # An agent sends the result alone; a person says something after it.
-    for row, messages in [(RESULT, messages), (COAT, [*messages, COAT["messages"][-1]])]:
-        assert messages == row["messages"], messages
+    called = {"role": "assistant", "content": None, "tool_calls": [call.model_dump(include={"id", "type", "function"})]}
+    result = {"role": "tool", "tool_call_id": call.id, "content": COAT["messages"][2]["content"]}
+    # A person says something after the result; an agent sends it alone.
+    for row, messages in [(COAT, [*WEATHER["messages"], called, result, COAT["messages"][3]]), (RESULT, RESULT["messages"])]:
         reply = client.chat.completions.create(model="auto", messages=messages, tools=TOOLS)
         assert reply.choices[0].message.content == row["text"], reply
         assert reply.choices[0].finish_reason == "stop", reply
@@ -195,12 +193,19 @@ def responses_tools(client):
         check_items(reply.output, row)
         assert not reply.output_text, reply
         check_responses_usage(reply.usage, row)
+
+
+def responses_tool_result(client):
     call = client.responses.create(model="auto", input=WEATHER["messages"], tools=FLAT_TOOLS).output[0]
-    called = {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments}
-    result = {"type": "function_call_output", "call_id": call.call_id, "output": RESULT["messages"][-1]["content"]}
-    turns = [*WEATHER["messages"], called, result, COAT["messages"][-1]]
-    reply = client.responses.create(model="auto", input=turns, tools=FLAT_TOOLS)
-    assert reply.output_text == COAT["text"], reply
+    recorded = RESULT["messages"][1]["tool_calls"][0]
+    for row, more, call_id, arguments in [
+        (COAT, [COAT["messages"][3]], call.call_id, call.arguments),
+        (RESULT, [], recorded["id"], recorded["function"]["arguments"]),
+    ]:
+        called = {"type": "function_call", "call_id": call_id, "name": "get_weather", "arguments": arguments}
+        result = {"type": "function_call_output", "call_id": call_id, "output": row["messages"][2]["content"]}
+        reply = client.responses.create(model="auto", input=[row["messages"][0], called, result, *more], tools=FLAT_TOOLS)
+        assert reply.output_text == row["text"], reply
 
 
 def check_items(items, row):
