@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tiercast_records::disk::hex;
@@ -58,8 +58,7 @@ impl TierConfig {
 struct Written {
     #[serde(default)]
     tiers: BTreeMap<String, toml::Spanned<TierTable>>,
-    #[serde(default)]
-    collect: CollectTable,
+    collect: Option<toml::Spanned<CollectSettings>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,39 +75,72 @@ struct TierTable {
     /// Read by `serve`.
     #[expect(dead_code, reason = "a key of another command")]
     latency_p95_s: Option<f64>,
+    /// Read by `serve`.
+    #[expect(dead_code, reason = "a key of another command")]
+    predict_as: Option<String>,
     endpoint: Option<EndpointSettings>,
 }
 
-#[derive(Debug, Deserialize)]
+/// `[collect]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct CollectTable {
-    samples: u32,
-    parameters: Map<String, Value>,
-    logprobs: bool,
+pub struct CollectSettings {
+    /// Answers per prompt and tier.
+    pub samples: u32,
+    /// Whether to ask for the tokens' log probabilities.
+    pub logprobs: bool,
+    /// Sent with every call.
+    pub parameters: Map<String, Value>,
 }
 
-impl Default for CollectTable {
+impl Default for CollectSettings {
     fn default() -> Self {
         Self {
             samples: 1,
-            parameters: Map::new(),
             logprobs: false,
+            parameters: Map::new(),
         }
+    }
+}
+
+impl CollectSettings {
+    /// Reads the table `[collect]` alone, whatever the tiers are.
+    pub fn parse(text: &str) -> Result<Self, CollectError> {
+        let settings = Written::parse(text)?.settings(text, None)?;
+        shared_parameters(&settings)?;
+        Ok(settings)
+    }
+}
+
+impl Written {
+    fn parse(text: &str) -> Result<Self, CollectError> {
+        toml::from_str(text).map_err(|error| CollectError::Config(error.to_string().trim_end().to_owned()))
+    }
+
+    /// The table with `samples` where they outrank its own.
+    fn settings(&self, text: &str, samples: Option<u32>) -> Result<CollectSettings, CollectError> {
+        let written = self.collect.as_ref();
+        let mut settings = written.map(|table| table.get_ref().clone()).unwrap_or_default();
+        let place = written.filter(|_| samples.is_none());
+        let place = place.map(|table| format!("line {}: ", line_of(text, table.span())));
+        settings.samples = samples.unwrap_or(settings.samples);
+        if !(1..=MAX_SAMPLES).contains(&settings.samples) {
+            return Err(CollectError::Config(format!(
+                "{}`samples` is {}; it must be 1 to {MAX_SAMPLES}",
+                place.unwrap_or_default(),
+                settings.samples
+            )));
+        }
+        Ok(settings)
     }
 }
 
 impl CollectConfig {
     /// Reads the text of a `tiercast.toml`; `samples` outranks the file's.
     pub fn parse(text: &str, samples: Option<u32>) -> Result<Self, CollectError> {
-        let written: Written =
-            toml::from_str(text).map_err(|error| CollectError::Config(error.to_string().trim_end().to_owned()))?;
-        let samples = samples.unwrap_or(written.collect.samples);
-        if !(1..=MAX_SAMPLES).contains(&samples) {
-            return Err(CollectError::Config(format!(
-                "`samples` is {samples}; it must be 1 to {MAX_SAMPLES}"
-            )));
-        }
-        let shared = shared_parameters(&written.collect)?;
+        let written = Written::parse(text)?;
+        let settings = written.settings(text, samples)?;
+        let shared = shared_parameters(&settings)?;
         let (mut tiers, mut not_asked) = (Vec::new(), Vec::new());
         for (name, table) in written.tiers {
             let line = line_of(text, table.span());
@@ -126,7 +158,7 @@ impl CollectConfig {
         Ok(Self {
             tiers,
             not_asked,
-            samples,
+            samples: settings.samples,
         })
     }
 
@@ -137,7 +169,7 @@ impl CollectConfig {
 }
 
 /// Parameters of every call. A tier's own win.
-fn shared_parameters(table: &CollectTable) -> Result<Map<String, Value>, CollectError> {
+fn shared_parameters(table: &CollectSettings) -> Result<Map<String, Value>, CollectError> {
     let mut parameters = table.parameters.clone();
     let ours = ["model", "messages", "tools", "stream", "stream_options", "n"];
     if let Some(name) = ours.into_iter().find(|name| parameters.contains_key(*name)) {
@@ -245,7 +277,10 @@ mod tests {
             &["`tiers.light`", "input_usd_per_mtok"],
         );
         refused(&format!("{TIER}class = 9\n{ENDPOINT}"), &["`class` is 9"]);
-        refused(&format!("{TIER}{ENDPOINT}[collect]\nsamples = 0"), &["`samples` is 0"]);
+        refused(
+            &format!("{TIER}{ENDPOINT}[collect]\nsamples = 0"),
+            &["line 6", "`samples` is 0"],
+        );
         refused(
             &format!("{TIER}{ENDPOINT}[collect]\nparameters = {{ model = \"x\" }}"),
             &["collect.parameters.model"],

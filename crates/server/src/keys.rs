@@ -4,20 +4,23 @@
 //! dictionary to try against it.
 
 use axum::http::{HeaderMap, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use crate::settings::{Settings, SettingsError, value};
+use crate::settings::{KeyView, Settings, SettingsError, value};
 
 type Hash = [u8; 32];
 
 /// `[keys.NAME]` or `[admin]`: the digest of the key, or the variable that holds the key.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct KeySettings {
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "not_shown")]
     sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     env: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cohort: Option<String>,
 }
 
@@ -34,7 +37,19 @@ impl KeySettings {
                 format!("{place}.env"),
                 "takes the name of an environment variable (letters, digits, _), never a key",
             )),
-            _ => Err(value(place, "needs one of `sha256` (of the key) and `env` (a variable that holds it)")),
+            _ => Err(value(
+                place,
+                "needs one of `sha256` (of the key) and `env` (a variable that holds it)",
+            )),
+        }
+    }
+
+    /// What may be told of it.
+    pub(crate) fn view(&self, place: String) -> KeyView<'_> {
+        KeyView {
+            place,
+            cohort: self.cohort.as_deref(),
+            variable: self.env.as_deref(),
         }
     }
 
@@ -50,6 +65,11 @@ impl KeySettings {
         })?;
         Ok(Sha256::digest(key.trim()).into())
     }
+}
+
+/// A digest opens no door, and still is nobody's business.
+fn not_shown<S: Serializer>(_: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("(not shown)")
 }
 
 fn is_variable(name: &str) -> bool {
@@ -158,7 +178,9 @@ mod tests {
             "cohorts = [\"gold\"]\n[keys.a]\nenv = \"APP_KEY\"\ncohort = \"gold\"\n[keys.b]\nsha256 = \"{digest}\"\n"
         );
         let keys = keys(&text);
-        let gold = Caller { cohort: Some("gold".to_owned()) };
+        let gold = Caller {
+            cohort: Some("gold".to_owned()),
+        };
         for (headers, expected) in [
             (headers("authorization", "Bearer tc-secret"), Some(gold.clone())),
             (headers("authorization", "bearer  tc-secret"), Some(gold.clone())),

@@ -12,7 +12,7 @@ mod gateway;
 mod keys;
 mod latency;
 mod metrics;
-mod place;
+pub mod place;
 pub mod server;
 pub mod serving;
 mod sessions;

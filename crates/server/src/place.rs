@@ -3,7 +3,7 @@
 /// The line (from 1) where `key` is set, such as `workers`, `tiers."a b".class`, or of a table's head.
 ///
 /// Reads lines, not TOML: a key in an inline table is found at the line of the table it stands in.
-pub(crate) fn line_of(text: &str, key: &str) -> Option<usize> {
+pub fn line_of(text: &str, key: &str) -> Option<usize> {
     let path = parts(key);
     let mut table: Vec<String> = Vec::new();
     let mut nearest = None;

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
 use tiercast_upstream::error::UpstreamError;
@@ -20,12 +20,16 @@ use crate::place::line_of;
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
 const MAX_COHORTS: usize = 100;
 
+/// Words of lines that are not repeated.
+const SUSPECT: [&str; 7] = ["key", "secret", "token", "password", "auth", "sk-", "tc-"];
+
 /// What `tiercast.toml` says. Every key has a default.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) allow_without_key: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) safe_tier: Option<String>,
     pub(crate) body_limit_bytes: usize,
     pub(crate) queue_capacity: usize,
@@ -39,6 +43,7 @@ pub struct Settings {
     pub(crate) cohorts: Vec<String>,
     pub(crate) service_levels: BTreeMap<String, LevelSettings>,
     pub(crate) keys: BTreeMap<String, KeySettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admin: Option<KeySettings>,
     pub(crate) tiers: BTreeMap<String, TierSettings>,
     /// Read by `collect`.
@@ -48,7 +53,7 @@ pub struct Settings {
 }
 
 /// What a cohort gets where a request says nothing: `[service_levels.COHORT]`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LevelSettings {
     /// Quality to reach: a floor on the expected quality, or with `confidence` a target.
@@ -62,7 +67,7 @@ pub(crate) struct LevelSettings {
 }
 
 /// What this deployment knows better about a tier than the checkpoint; absent keys keep its word.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TierSettings {
     class: Option<u8>,
@@ -70,18 +75,36 @@ pub(crate) struct TierSettings {
     output_usd_per_mtok: Option<f64>,
     cached_input_usd_per_mtok: Option<f64>,
     context_window: Option<u32>,
+    #[serde(skip_serializing_if = "CapabilitySettings::say_nothing")]
     capabilities: CapabilitySettings,
     latency_p95_s: Option<f64>,
     pub(crate) predict_as: Option<String>,
     pub(crate) endpoint: Option<EndpointSettings>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct CapabilitySettings {
     tools: Option<bool>,
     json_schema: Option<bool>,
     vision: Option<bool>,
+}
+
+impl CapabilitySettings {
+    fn say_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What may be told of a key: not what opens the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyView<'a> {
+    /// Its table, as in `keys."app"`, or `admin`.
+    pub place: String,
+    /// The cohort of who has it.
+    pub cohort: Option<&'a str>,
+    /// The variable that holds it; none where its digest is written.
+    pub variable: Option<&'a str>,
 }
 
 /// The tiers that are served, and where each one's evidence comes from.
@@ -127,7 +150,9 @@ pub enum SettingsError {
     #[error("tiercast.toml: {0}")]
     Endpoint(#[from] UpstreamError),
     /// A key's environment variable that is not there.
-    #[error("tiercast.toml: `{key}`: the environment variable {variable} is not set or empty; set it to the key, or write the key's `sha256` instead")]
+    #[error(
+        "tiercast.toml: `{key}`: the environment variable {variable} is not set or empty; set it to the key, or write the key's `sha256` instead"
+    )]
     MissingKey {
         /// The key's table.
         key: String,
@@ -197,8 +222,7 @@ impl Default for Settings {
 impl Settings {
     /// Reads the text of a `tiercast.toml` and checks every value.
     pub fn parse(text: &str) -> Result<Self, SettingsError> {
-        let settings: Self =
-            toml::from_str(text).map_err(|e| SettingsError::Toml(e.to_string().trim_end().to_owned()))?;
+        let settings: Self = toml::from_str(text).map_err(|error| SettingsError::Toml(without_keys(&error)))?;
         settings.checked().map_err(|error| error.located(text))
     }
 
@@ -232,6 +256,38 @@ impl Settings {
     pub fn endpoints(&self) -> impl Iterator<Item = (&str, &EndpointSettings)> {
         let tiers = self.tiers.iter();
         tiers.filter_map(|(name, tier)| Some((name.as_str(), tier.endpoint.as_ref()?)))
+    }
+
+    /// Every tier by name, with the trained tier whose evidence it borrows.
+    pub fn tiers(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let tiers = self.tiers.iter();
+        tiers.map(|(name, tier)| (name.as_str(), tier.predict_as.as_deref()))
+    }
+
+    /// Names that a request or a key may give as its cohort.
+    pub fn cohorts(&self) -> &[String] {
+        &self.cohorts
+    }
+
+    /// The keys of clients.
+    pub fn client_keys(&self) -> Vec<KeyView<'_>> {
+        let keys = self.keys.iter();
+        keys.map(|(name, key)| key.view(format!("keys.\"{name}\""))).collect()
+    }
+
+    /// The key of the admin calls.
+    pub fn admin_key(&self) -> Option<KeyView<'_>> {
+        self.admin.as_ref().map(|key| key.view("admin".to_owned()))
+    }
+
+    /// The settings in force as TOML, every default filled in, without anything that opens a door.
+    /// `collect` and `judge` are those tables as the commands of that name take them.
+    pub fn shown(&self, collect: toml::Table, judge: toml::Table) -> Result<String, toml::ser::Error> {
+        toml::to_string(&Self {
+            collect,
+            judge,
+            ..self.clone()
+        })
     }
 
     /// The tiers to serve: those of the settings where any of them can be asked, else those of the
@@ -277,7 +333,10 @@ impl Settings {
             let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
             return Err(value(
                 "safe_tier",
-                format!("names tier `{name}`, which is not served; the tiers are {}", names.join(", ")),
+                format!(
+                    "names tier `{name}`, which is not served; the tiers are {}",
+                    names.join(", ")
+                ),
             ));
         }
         Ok(Served {
@@ -353,7 +412,10 @@ impl LevelSettings {
             }
         }
         if self.confidence.is_some() && self.quality.is_none() {
-            return Err(value(key("confidence"), "needs `quality` beside it: the quality to reach with it"));
+            return Err(value(
+                key("confidence"),
+                "needs `quality` beside it: the quality to reach with it",
+            ));
         }
         if self.latency_ms.is_some_and(|ms| !ms.is_finite() || ms <= 0.0) {
             return Err(value(key("latency_ms"), "must be milliseconds, more than 0"));
@@ -413,8 +475,16 @@ impl TierSettings {
         Ok(Tier {
             name: name.to_owned(),
             class: self.class.unwrap_or(trained.class),
-            input_usd_per_mtok: price("input_usd_per_mtok", self.input_usd_per_mtok, trained.input_usd_per_mtok)?,
-            output_usd_per_mtok: price("output_usd_per_mtok", self.output_usd_per_mtok, trained.output_usd_per_mtok)?,
+            input_usd_per_mtok: price(
+                "input_usd_per_mtok",
+                self.input_usd_per_mtok,
+                trained.input_usd_per_mtok,
+            )?,
+            output_usd_per_mtok: price(
+                "output_usd_per_mtok",
+                self.output_usd_per_mtok,
+                trained.output_usd_per_mtok,
+            )?,
             cached_input_usd_per_mtok: self.cached_input_usd_per_mtok.or(trained.cached_input_usd_per_mtok),
             context_window: self.context_window.or(trained.context_window.filter(|_| !is_borrowed)),
             latency_p95_s: self.latency_p95_s.or(unless_borrowed(trained.latency_p95_s)),
@@ -425,6 +495,27 @@ impl TierSettings {
             },
         })
     }
+}
+
+/// What TOML says of a mistake. It shows the line: where that may hold a key, only the place and the
+/// words without values are kept, since messages are logged and answered with.
+fn without_keys(error: &toml::de::Error) -> String {
+    let told = error.to_string();
+    let is_shown = |line: &&str| line.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    let may_hold_one = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        SUSPECT.iter().any(|word| line.contains(word))
+    };
+    if !told.lines().filter(is_shown).any(may_hold_one) {
+        return told.trim_end().to_owned();
+    }
+    let place = told.lines().next().unwrap_or_default();
+    let message = error.message();
+    let message = match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}...{}", &message[..=first], &message[last..]),
+        _ => message.to_owned(),
+    };
+    format!("{place}\n{message}\n(the line is not shown: it may hold a key)")
 }
 
 fn within<T: Copy + PartialOrd + std::fmt::Display>(
@@ -496,6 +587,39 @@ mod tests {
         refused("[tiers.a]\ncontext_window = 0", "context_window");
         refused("[tiers.a]\nlatency_p95_s = 0", "latency_p95_s");
         refused("[tiers.a]\ncapabilities = { sight = true }", "sight");
+    }
+
+    #[test]
+    fn a_key_where_none_belongs_is_not_repeated() {
+        for text in [
+            "[keys.app]\nkey = \"hush-hush\"",
+            "\n[keys]\napp = \"hush-hush\"\nsecret = 5",
+            "[keys.app]\nsha256 = 3 # sk-hush-hush",
+            "[tiers.a.endpoint]\nbase_url = \"http://h\"\napi_key = \"hush-hush\"",
+            "[tiers.a]\nendpoint = { base_url = \"http://h\", api_key_env = \"hush-hush\" }",
+            "admin_secret = \"hush-hush",
+            "[admin]\nsha256 = \"sk-hush-hush\"",
+        ] {
+            let message = Settings::parse(text).unwrap_err().to_string();
+            assert!(!message.contains("hush"), "{text}: {message}");
+            assert!(message.contains("line"), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_and_hides_digests() {
+        let digest = "ab".repeat(32);
+        let text = format!(
+            "cohorts = [\"gold\"]\n[keys.a]\nsha256 = \"{digest}\"\n[keys.b]\nenv = \"B_KEY\"\ncohort = \"gold\"\n\
+             [admin]\nsha256 = \"{digest}\"\n[tiers.a.endpoint]\nbase_url = \"http://h/v1\"\n"
+        );
+        let settings = Settings::parse(&text).unwrap();
+        let shown = settings.shown(toml::Table::new(), toml::Table::new()).unwrap();
+        assert!(!shown.contains("abab") && shown.contains("timeout_s = 60"), "{shown}");
+        assert_eq!(
+            Settings::parse(&shown.replace("(not shown)", &digest)).unwrap(),
+            settings
+        );
     }
 
     #[test]

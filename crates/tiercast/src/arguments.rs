@@ -12,6 +12,9 @@ use tiercast_trainer::train::SWITCHES;
 use crate::encoders::CACHE;
 use crate::replay::parse_fault;
 
+/// Where configuration is, unless another file is named.
+pub(crate) const CONFIG: &str = "tiercast.toml";
+
 /// Routes each request to the cheapest model tier that is good enough.
 #[derive(Debug, Parser)]
 #[command(name = "tiercast", version, about, propagate_version = true)]
@@ -65,6 +68,15 @@ pub(crate) enum Command {
     Route(RouteArguments),
     /// Serve decisions over HTTP.
     Serve(ServeArguments),
+    /// Write, check, show and describe a tiercast.toml; make keys for it.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check config, checkpoint, keys, endpoints, address and folders, and say what to mend.
+    ///
+    /// A line each, with ok, warning or problem. Endpoints are asked for their list of models
+    /// (GET base_url/models), with the key and for 5 s at most; nothing that costs is sent, and no key
+    /// is printed. Exit code 1 where there is a problem.
+    Doctor(DoctorArguments),
     /// Serve the recorded replies of an outcome file as OpenAI-compatible models, with faults if wanted.
     ///
     /// GET /v1/models, POST /v1/chat/completions, /v1/responses, /v1/messages (plain and streaming),
@@ -377,6 +389,54 @@ pub(crate) struct ServeArguments {
     /// Backend that the weights are read on; predictions run in plain Rust on every one.
     #[arg(long, default_value = "flex")]
     pub(crate) device: DeviceKind,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Write an example with every key and what it means, ready to serve.
+    Init {
+        /// File to write; one that is there stays as it is.
+        #[arg(long, default_value = CONFIG)]
+        out: PathBuf,
+    },
+    /// Check everything in a file: what `serve`, `collect` and `judge` read of it.
+    ///
+    /// Exit code 2 with line and mend where it does not hold. Keys are not looked for: `doctor` does.
+    Validate {
+        /// File to check.
+        #[arg(default_value = CONFIG)]
+        file: PathBuf,
+        /// Check too that the tiers go with this checkpoint.
+        #[arg(long)]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Print the settings in force as TOML, every default filled in, without digests of keys.
+    Show {
+        /// File to read.
+        #[arg(default_value = CONFIG)]
+        file: PathBuf,
+    },
+    /// Print a JSON Schema (2020-12) of the file, for editors.
+    Schema,
+    /// Make a random key for a client: prints it once, and the table to paste, which holds its digest.
+    Key {
+        /// Whose key it is: the name of its table.
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        name: String,
+        /// Cohort of its requests: one of `cohorts`.
+        #[arg(long)]
+        cohort: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Configuration file (default: tiercast.toml, or none where that is not there).
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// Checkpoint folder.
+    #[arg(long, default_value = "checkpoints/reference")]
+    pub(crate) checkpoint: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -30,7 +30,9 @@ use crate::arguments::{
 };
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
-use crate::{collect, data, encoders, judge, pipeline, quickstart, reference, replay, route, serve, suite};
+use crate::{
+    collect, config, data, doctor, encoders, judge, pipeline, quickstart, reference, replay, route, serve, suite,
+};
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
 const LEAST_COST_USD: f64 = 1e-9;
@@ -74,6 +76,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pipeline(PipelineCommand::Run { recipe, again, memory }) => {
             return pipeline::run(&recipe, again, &memory);
         }
+        Command::Config(command) => config::run(&command)?,
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,9 @@
 mod arguments;
 mod collect;
 mod commands;
+mod config;
 mod data;
+mod doctor;
 mod encoders;
 mod judge;
 mod pipeline;

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tiercast_chat::Dialect;
 
@@ -15,8 +15,8 @@ pub(crate) const OURS: [&str; 6] = ["model", "messages", "tools", "stream", "str
 const MAX_TIMEOUT_S: f64 = 36_000.0;
 
 /// An endpoint of a tier or of a judge: `[tiers.NAME.endpoint]` in `tiercast.toml`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct EndpointSettings {
     base_url: Url,
     model: Option<String>,
@@ -109,15 +109,19 @@ impl EndpointSettings {
 }
 
 /// As it stands in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     base_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     api_key_env: Option<String>,
     #[serde(default = "default_concurrency")]
     concurrency: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     requests_per_minute: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tokens_per_minute: Option<u32>,
     #[serde(default = "default_timeout_s")]
     timeout_s: f64,
@@ -188,6 +192,26 @@ impl TryFrom<Written> for EndpointSettings {
             breaker_pause: seconds("breaker_pause_s", written.breaker_pause_s)?,
             parameters: written.parameters,
         })
+    }
+}
+
+/// With every default filled in.
+impl From<EndpointSettings> for Written {
+    fn from(settings: EndpointSettings) -> Self {
+        Self {
+            base_url: settings.base_url.into(),
+            model: settings.model,
+            api_key_env: settings.api_key_env,
+            concurrency: settings.concurrency,
+            requests_per_minute: settings.requests_per_minute.map(NonZeroU32::get),
+            tokens_per_minute: settings.tokens_per_minute.map(NonZeroU32::get),
+            timeout_s: settings.timeout.as_secs_f64(),
+            max_retries: settings.max_retries,
+            breaker_failures: settings.breaker_failures,
+            breaker_pause_s: settings.breaker_pause.as_secs_f64(),
+            parameters: settings.parameters,
+            dialects: settings.dialects,
+        }
     }
 }
 
@@ -270,6 +294,18 @@ mod tests {
         assert_eq!((settings.concurrency(), settings.max_retries()), (4, 5));
         assert_eq!(settings.timeout(), Duration::from_secs(60));
         assert_eq!((settings.model(), settings.api_key_env()), (None, None));
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let more = "base_url = \"http://h/v1\"\nmodel = \"m\"\ntimeout_s = 2.5\ndialects = [\"messages\"]\nparameters = { a = [1, 0.5] }";
+        let settings = parse(more).unwrap();
+        let shown = toml::to_string(&settings).unwrap();
+        assert!(shown.contains("concurrency = 4"), "{shown}");
+        assert_eq!(
+            parse(&shown.replace("[parameters]\n", "parameters.")).unwrap(),
+            settings
+        );
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use tiercast_chat::Dialect;
 use tokio::sync::Semaphore;
 
@@ -15,6 +17,7 @@ use crate::attempt::{self, Fault};
 use crate::body::{Delivery, body};
 use crate::breaker::{Admission, Breaker, Health};
 use crate::call::{AttemptError, ChatCall, OnCut, Reply};
+use crate::classify;
 use crate::client::Client;
 use crate::error::{CallError, ErrorKind, UpstreamError};
 use crate::limits::{Pause, Rate};
@@ -29,6 +32,9 @@ const REQUEST_SHARE: u32 = 60;
 
 /// Ten seconds' worth of tokens may go at once: one call takes thousands.
 const TOKEN_SHARE: u32 = 6;
+
+/// Anthropic's API refuses calls that name no version.
+const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
 /// A key. Never printed; wiped from memory when dropped.
 #[derive(Debug, Clone)]
@@ -159,6 +165,38 @@ impl Upstream {
         sent.map_err(|fault| self.error(&fault, Vec::new()))
     }
 
+    /// Names of the models that the endpoint lists, in the dialect that it prefers; None where the list
+    /// cannot be read. For looking whether it is there at all: asked once, whatever limits and the
+    /// breaker say, and given up after `limit`.
+    pub async fn models(&self, limit: Duration) -> Result<Option<Vec<String>>, CallError> {
+        let listed = tokio::time::timeout(limit, self.list()).await.unwrap_or_else(|_| {
+            let what = format!("no answer within {} s", limit.as_secs_f64());
+            Err(Fault::new(ErrorKind::Unreachable, what))
+        });
+        listed.map_err(|fault| self.error(&fault, Vec::new()))
+    }
+
+    async fn list(&self) -> Result<Option<Vec<String>>, Fault> {
+        let dialect = self.settings.dialects()[0];
+        let mut request = self.client.0.get(self.settings.url("models"));
+        if dialect == Dialect::Messages {
+            request = request.header(ANTHROPIC_VERSION.0, ANTHROPIC_VERSION.1);
+        }
+        let answer = self
+            .deliver(request.header(ACCEPT, "application/json"), dialect)
+            .await?;
+        if !(200..300).contains(&answer.status()) {
+            return Err(attempt::refused(answer).await.0);
+        }
+        let body = answer.whole().await?;
+        let list: Value = serde_json::from_slice(&body).map_err(|_| classify::not_json(&body))?;
+        let names = |models: &Vec<Value>| -> Option<Vec<String>> {
+            let name = |model: &Value| model["id"].as_str().map(str::to_owned);
+            models.iter().map(name).collect()
+        };
+        Ok(list["data"].as_array().and_then(names))
+    }
+
     /// What a refusal means, and the most of its body that was read.
     pub async fn refused(&self, answer: Answer) -> (CallError, Vec<u8>) {
         let (fault, body) = attempt::refused(answer).await;
@@ -181,6 +219,11 @@ impl Upstream {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        self.deliver(request, dialect).await
+    }
+
+    /// Sends a request with the key, as `dialect` carries it.
+    async fn deliver(&self, mut request: RequestBuilder, dialect: Dialect) -> Result<Answer, Fault> {
         if let Some((name, key)) = self.key.as_ref().and_then(|key| authorization(dialect, key)) {
             request = request.header(name, key);
         }
@@ -214,7 +257,11 @@ impl Upstream {
             let what = format!("no whole reply within {} s", limit.as_secs_f64());
             Err(Fault::new(ErrorKind::Timeout, what))
         });
-        admission.finish(reply.as_ref().map_or_else(|fault| fault.kind.health(), |_| Health::Alive));
+        admission.finish(
+            reply
+                .as_ref()
+                .map_or_else(|fault| fault.kind.health(), |_| Health::Alive),
+        );
         if let Err(Fault {
             retry_after: Some(wait),
             ..

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tiercast_upstream::settings::EndpointSettings;
 
@@ -18,7 +18,7 @@ struct Written {
 }
 
 /// `[judge]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeSettings {
     /// Name of the judge for prompts without one of their own.
@@ -34,7 +34,7 @@ pub struct JudgeSettings {
 }
 
 /// What becomes of truncated replies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Truncated {
     /// They score 0: under this tier's limit the user got no whole answer.
@@ -45,7 +45,7 @@ pub enum Truncated {
 }
 
 /// `[judge.gate]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateSettings {
     /// Share of the replies that a model judges twice; at least 20 replies where there are as many.
@@ -88,7 +88,7 @@ impl Default for GateSettings {
 }
 
 /// A judge as written.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Definition {
     /// The same letter or text as the reference.
@@ -178,7 +178,7 @@ pub enum Definition {
 }
 
 /// What of a reply is compared with the reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extract {
     /// The letter of a multiple-choice answer.
@@ -190,7 +190,7 @@ pub enum Extract {
 }
 
 /// What a command reads on standard input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandInput {
     /// The reply; prompt and reference are in `TIERCAST_PROMPT` and `TIERCAST_REFERENCE`.
