@@ -34,7 +34,10 @@ impl KeySettings {
                 format!("{place}.env"),
                 "takes the name of an environment variable (letters, digits, _), never a key",
             )),
-            _ => Err(value(place, "needs one of `sha256` (of the key) and `env` (a variable that holds it)")),
+            _ => Err(value(
+                place,
+                "needs one of `sha256` (of the key) and `env` (a variable that holds it)",
+            )),
         }
     }
 
@@ -158,7 +161,9 @@ mod tests {
             "cohorts = [\"gold\"]\n[keys.a]\nenv = \"APP_KEY\"\ncohort = \"gold\"\n[keys.b]\nsha256 = \"{digest}\"\n"
         );
         let keys = keys(&text);
-        let gold = Caller { cohort: Some("gold".to_owned()) };
+        let gold = Caller {
+            cohort: Some("gold".to_owned()),
+        };
         for (headers, expected) in [
             (headers("authorization", "Bearer tc-secret"), Some(gold.clone())),
             (headers("authorization", "bearer  tc-secret"), Some(gold.clone())),

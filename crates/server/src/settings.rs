@@ -127,7 +127,9 @@ pub enum SettingsError {
     #[error("tiercast.toml: {0}")]
     Endpoint(#[from] UpstreamError),
     /// A key's environment variable that is not there.
-    #[error("tiercast.toml: `{key}`: the environment variable {variable} is not set or empty; set it to the key, or write the key's `sha256` instead")]
+    #[error(
+        "tiercast.toml: `{key}`: the environment variable {variable} is not set or empty; set it to the key, or write the key's `sha256` instead"
+    )]
     MissingKey {
         /// The key's table.
         key: String,
@@ -277,7 +279,10 @@ impl Settings {
             let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
             return Err(value(
                 "safe_tier",
-                format!("names tier `{name}`, which is not served; the tiers are {}", names.join(", ")),
+                format!(
+                    "names tier `{name}`, which is not served; the tiers are {}",
+                    names.join(", ")
+                ),
             ));
         }
         Ok(Served {
@@ -353,7 +358,10 @@ impl LevelSettings {
             }
         }
         if self.confidence.is_some() && self.quality.is_none() {
-            return Err(value(key("confidence"), "needs `quality` beside it: the quality to reach with it"));
+            return Err(value(
+                key("confidence"),
+                "needs `quality` beside it: the quality to reach with it",
+            ));
         }
         if self.latency_ms.is_some_and(|ms| !ms.is_finite() || ms <= 0.0) {
             return Err(value(key("latency_ms"), "must be milliseconds, more than 0"));
@@ -413,8 +421,16 @@ impl TierSettings {
         Ok(Tier {
             name: name.to_owned(),
             class: self.class.unwrap_or(trained.class),
-            input_usd_per_mtok: price("input_usd_per_mtok", self.input_usd_per_mtok, trained.input_usd_per_mtok)?,
-            output_usd_per_mtok: price("output_usd_per_mtok", self.output_usd_per_mtok, trained.output_usd_per_mtok)?,
+            input_usd_per_mtok: price(
+                "input_usd_per_mtok",
+                self.input_usd_per_mtok,
+                trained.input_usd_per_mtok,
+            )?,
+            output_usd_per_mtok: price(
+                "output_usd_per_mtok",
+                self.output_usd_per_mtok,
+                trained.output_usd_per_mtok,
+            )?,
             cached_input_usd_per_mtok: self.cached_input_usd_per_mtok.or(trained.cached_input_usd_per_mtok),
             context_window: self.context_window.or(trained.context_window.filter(|_| !is_borrowed)),
             latency_p95_s: self.latency_p95_s.or(unless_borrowed(trained.latency_p95_s)),

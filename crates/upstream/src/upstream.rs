@@ -214,7 +214,11 @@ impl Upstream {
             let what = format!("no whole reply within {} s", limit.as_secs_f64());
             Err(Fault::new(ErrorKind::Timeout, what))
         });
-        admission.finish(reply.as_ref().map_or_else(|fault| fault.kind.health(), |_| Health::Alive));
+        admission.finish(
+            reply
+                .as_ref()
+                .map_or_else(|fault| fault.kind.health(), |_| Health::Alive),
+        );
         if let Err(Fault {
             retry_after: Some(wait),
             ..

@@ -53,7 +53,10 @@ pub(super) async fn attempt(
         error.retry_after = Some(wait);
         (error, Vec::new())
     })?;
-    let limit = upstream.settings().timeout().min(deadline.saturating_duration_since(Instant::now()));
+    let limit = upstream
+        .settings()
+        .timeout()
+        .min(deadline.saturating_duration_since(Instant::now()));
     let begun = tokio::time::timeout(limit, begin(upstream, way, asked, headers, &mut settle)).await;
     let begun = begun.unwrap_or_else(|_| {
         let what = format!("no reply within {:.1} s", limit.as_secs_f64());
@@ -67,7 +70,12 @@ pub(super) async fn attempt(
                     settle.end(Outcome::Complete);
                     whole(body, &headers)
                 }
-                Begun::Stream { answer, pipe, first, headers } => {
+                Begun::Stream {
+                    answer,
+                    pipe,
+                    first,
+                    headers,
+                } => {
                     let idle = Duration::from_millis(serving.settings.idle_timeout_ms);
                     let relay = Relay::new(answer, pipe, first, settle, asked.dialect, idle, deadline);
                     stream(relay.into_body(), &headers)
@@ -84,8 +92,16 @@ pub(super) async fn attempt(
 }
 
 enum Begun {
-    Whole { body: Bytes, headers: HeaderMap },
-    Stream { answer: Answer, pipe: Pipe, first: Vec<u8>, headers: HeaderMap },
+    Whole {
+        body: Bytes,
+        headers: HeaderMap,
+    },
+    Stream {
+        answer: Answer,
+        pipe: Pipe,
+        first: Vec<u8>,
+        headers: HeaderMap,
+    },
 }
 
 async fn begin(
@@ -106,13 +122,20 @@ async fn begin(
     }
     let passed_back = passed_back(answer.headers(), asked.dialect == way.dialect);
     match (asked.is_streamed(), answer.is_event_stream()) {
-        (true, true) => begin_stream(upstream, answer, way, asked, settle, passed_back).await.map_err(bare),
+        (true, true) => begin_stream(upstream, answer, way, asked, settle, passed_back)
+            .await
+            .map_err(bare),
         (true, false) => {
             // An error in the place of a stream says more than that there is no stream.
-            let error = read_whole(upstream, answer).await.and_then(|body| object(upstream, &body));
+            let error = read_whole(upstream, answer)
+                .await
+                .and_then(|body| object(upstream, &body));
             let error = error.and_then(|body| summarise(&body, way.dialect).map_err(|bad| of_reply(upstream, &bad)));
             Err(bare(error.err().unwrap_or_else(|| {
-                upstream.failure(ErrorKind::StreamRefused, "it answered whole where a stream was asked for")
+                upstream.failure(
+                    ErrorKind::StreamRefused,
+                    "it answered whole where a stream was asked for",
+                )
             })))
         }
         (false, true) => Err(bare(
@@ -122,7 +145,10 @@ async fn begin(
             let body = read_whole(upstream, answer).await.map_err(bare)?;
             settle.begun();
             let body = translated(upstream, way, asked, body, settle).map_err(bare)?;
-            Ok(Begun::Whole { body, headers: passed_back })
+            Ok(Begun::Whole {
+                body,
+                headers: passed_back,
+            })
         }
     }
 }
@@ -153,7 +179,10 @@ fn object(upstream: &Upstream, body: &[u8]) -> Result<Map<String, Value>, CallEr
         } else if error.is_eof() {
             upstream.failure(ErrorKind::CutJson, "its reply broke off")
         } else {
-            upstream.failure(ErrorKind::NotJson, "it answered with something that is not a JSON object")
+            upstream.failure(
+                ErrorKind::NotJson,
+                "it answered with something that is not a JSON object",
+            )
         }
     })
 }
@@ -201,7 +230,12 @@ async fn begin_stream(
         if *is_begun {
             settle.begun();
             settle.note(pipe.summary());
-            return Ok(Begun::Stream { answer, pipe, first, headers });
+            return Ok(Begun::Stream {
+                answer,
+                pipe,
+                first,
+                headers,
+            });
         }
         if ended {
             return Err(upstream.failure(ErrorKind::EmptyChoices, "its stream ended before a reply began"));
@@ -238,7 +272,9 @@ fn passed_back(headers: &HeaderMap, is_same_dialect: bool) -> HeaderMap {
     let is_passed = |name: &HeaderName| {
         let name = name.as_str();
         PASSED_BACK.contains(&name)
-            || PASSED_BACK_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+            || PASSED_BACK_BEGINNINGS
+                .iter()
+                .any(|beginning| name.starts_with(beginning))
             || (is_same_dialect && name == "content-type")
     };
     let passed = headers.iter().filter(|(name, _)| is_passed(name));
