@@ -9,10 +9,9 @@ use tiercast_records::collected::Completion;
 use tiercast_records::outcomes::PromptText;
 
 use crate::gateway::{Gateway, tier};
+use crate::reference::is_required;
 use crate::replay::{Recording, row};
 use crate::run::checkout;
-
-const REQUIRE: &str = "TIERCAST_REQUIRE";
 
 /// One row of `recording.json`, said by `model`.
 fn completion(recorded: &Value, model: &str) -> Completion {
@@ -33,16 +32,25 @@ fn completion(recorded: &Value, model: &str) -> Completion {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, set by CI")]
+fn interpreter(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+#[expect(clippy::print_stderr, reason = "tells what was not tested")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Runs the scripts, each against gateways before tiers of every dialect.
 fn run(variable: &str, scripts: [&str; 2]) {
     let folder = checkout().join("tests/clients");
-    let Ok(interpreter) = std::env::var(variable) else {
-        let required = std::env::var(REQUIRE).unwrap_or_default();
+    let Some(interpreter) = interpreter(variable) else {
         assert!(
-            !required.split(',').any(|part| part == "clients"),
-            "{REQUIRE} has clients, but {variable} is not set"
+            !is_required("clients"),
+            "clients are required, but {variable} is not set"
         );
-        println!("skipped: {variable} is not set");
+        skipped(&format!("{variable} is not set"));
         return;
     };
     let recorded = std::fs::read_to_string(folder.join("recording.json")).unwrap();
@@ -74,7 +82,6 @@ fn check(interpreter: &str, script: &Path, url: &str, spoken: &str) {
         script.display(),
         said.concat()
     );
-    println!("{} before {spoken}:\n{}", script.display(), said[0]);
 }
 
 #[test]

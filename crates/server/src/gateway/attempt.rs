@@ -30,11 +30,6 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 const PASSED_BACK: [&str; 3] = ["request-id", "x-request-id", "retry-after"];
 const PASSED_BACK_BEGINNINGS: [&str; 3] = ["x-ratelimit-", "anthropic-ratelimit-", "openai-"];
 
-/// An answer that has begun.
-pub(super) struct Attempt {
-    pub(super) response: Response,
-}
-
 /// What went wrong, and the body of a refusal.
 type Failure = (CallError, Vec<u8>);
 
@@ -47,7 +42,7 @@ pub(super) async fn attempt(
     mut settle: Settle,
     deadline: Instant,
     serving: &Serving,
-) -> Result<Attempt, Failure> {
+) -> Result<Response, Failure> {
     let admission = upstream.admit().map_err(|wait| {
         let mut error = upstream.failure(ErrorKind::CircuitOpen, "not asked, since it failed too often in a row");
         error.retry_after = Some(wait);
@@ -65,23 +60,23 @@ pub(super) async fn attempt(
     match begun {
         Ok(begun) => {
             admission.finish(Health::Alive);
-            let response = match begun {
+            Ok(match begun {
                 Begun::Whole { body, headers } => {
                     settle.end(Outcome::Complete);
                     whole(body, &headers)
                 }
-                Begun::Stream {
-                    answer,
-                    pipe,
-                    first,
-                    headers,
-                } => {
+                Begun::Stream(stream) => {
+                    let Stream {
+                        answer,
+                        pipe,
+                        first,
+                        headers,
+                    } = *stream;
                     let idle = Duration::from_millis(serving.settings.idle_timeout_ms);
                     let relay = Relay::new(answer, pipe, first, settle, asked.dialect, idle, deadline);
-                    stream(relay.into_body(), &headers)
+                    streamed(relay.into_body(), &headers)
                 }
-            };
-            Ok(Attempt { response })
+            })
         }
         Err((error, body)) => {
             admission.finish(error.kind.health());
@@ -92,16 +87,17 @@ pub(super) async fn attempt(
 }
 
 enum Begun {
-    Whole {
-        body: Bytes,
-        headers: HeaderMap,
-    },
-    Stream {
-        answer: Answer,
-        pipe: Pipe,
-        first: Vec<u8>,
-        headers: HeaderMap,
-    },
+    Whole { body: Bytes, headers: HeaderMap },
+    Stream(Box<Stream>),
+}
+
+/// A stream whose reply has begun.
+struct Stream {
+    answer: Answer,
+    pipe: Pipe,
+    /// What the client is owed of it so far.
+    first: Vec<u8>,
+    headers: HeaderMap,
 }
 
 async fn begin(
@@ -230,12 +226,12 @@ async fn begin_stream(
         if *is_begun {
             settle.begun();
             settle.note(pipe.summary());
-            return Ok(Begun::Stream {
+            return Ok(Begun::Stream(Box::new(Stream {
                 answer,
                 pipe,
                 first,
                 headers,
-            });
+            })));
         }
         if ended {
             return Err(upstream.failure(ErrorKind::EmptyChoices, "its stream ended before a reply began"));
@@ -289,7 +285,7 @@ fn whole(body: Bytes, passed_back: &HeaderMap) -> Response {
     response
 }
 
-fn stream(body: Body, passed_back: &HeaderMap) -> Response {
+fn streamed(body: Body, passed_back: &HeaderMap) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
