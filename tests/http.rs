@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::Agent;
-use ureq::http::Response;
+use ureq::http::{HeaderMap, Response};
 
 use crate::run::{Run, command, send};
 
@@ -20,7 +21,7 @@ pub(crate) struct Server {
     child: Child,
     url: String,
     agent: Agent,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     log: Option<JoinHandle<String>>,
 }
 
@@ -28,10 +29,16 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    headers: HeaderMap,
     pub(crate) text: String,
 }
 
 impl Reply {
+    /// A header's value; empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -60,8 +67,14 @@ impl Server {
 
     /// Starts a command that serves.
     pub(crate) fn run(arguments: &[&str]) -> Self {
+        Self::run_with(arguments, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = command(&[arguments, &["--listen", "127.0.0.1:0"]].concat())
             .env("TIERCAST_LOG", "trace")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -77,10 +90,11 @@ impl Server {
             child,
             url: String::new(),
             agent: agent(),
-            lines,
+            lines: Mutex::new(lines),
             log: Some(log),
         };
-        server.url = match server.lines.recv_timeout(DEADLINE) {
+        let first = server.lines.lock().unwrap().recv_timeout(DEADLINE);
+        server.url = match first {
             Ok(line) => line.strip_prefix("listening on ").unwrap().to_owned(),
             Err(_) => panic!("{:?}", server.end("KILL")),
         };
@@ -100,6 +114,14 @@ impl Server {
         reply(self.agent.post(format!("{}{path}", self.url)).send(body))
     }
 
+    pub(crate) fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value));
+        reply(request.send(body.to_string().as_bytes()))
+    }
+
     /// The decision on a body.
     pub(crate) fn route(&self, body: &Value) -> Reply {
         let reply = self.post("/v1/route", body.to_string().as_bytes());
@@ -110,7 +132,7 @@ impl Server {
     /// Ends it by `signal` and says how.
     pub(crate) fn end(&mut self, signal: &str) -> Run {
         send(signal, self.child.id());
-        let stdout = rest(&self.lines);
+        let stdout = rest(&self.lines.lock().unwrap());
         let code = self.child.wait().unwrap().code();
         let stderr = self.log.take().unwrap().join().unwrap();
         Run { code, stdout, stderr }
@@ -166,6 +188,7 @@ fn reply(response: Result<Response<ureq::Body>, ureq::Error>) -> Reply {
     let mut response = response.unwrap();
     Reply {
         status: response.status().as_u16(),
+        headers: response.headers().clone(),
         text: response.body_mut().read_to_string().unwrap(),
     }
 }

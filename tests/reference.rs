@@ -27,7 +27,7 @@ fn reference_checkpoint() -> String {
 
 /// Whether what not every machine has must be there: `TIERCAST_REQUIRE=shared,wgpu`.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests, set by CI")]
-fn is_required(what: &str) -> bool {
+pub(crate) fn is_required(what: &str) -> bool {
     std::env::var("TIERCAST_REQUIRE").is_ok_and(|list| list.split(',').any(|name| name == what))
 }
 

@@ -23,13 +23,13 @@ use crate::run::{command, tiercast};
 const MODELS: [&str; 2] = ["large", "small"];
 
 /// Prompts that are text; one more is chat messages, and one has a row without a reply.
-const N_TEXTS: usize = 40;
+pub(crate) const N_TEXTS: usize = 40;
 
-fn text(number: usize) -> String {
+pub(crate) fn text(number: usize) -> String {
     format!("What is {number} times three? Explain it to a child.")
 }
 
-fn answer(number: usize, model: &str) -> String {
+pub(crate) fn answer(number: usize, model: &str) -> String {
     format!(
         "Three times {number} is {}, says {model}. Take {number} apples, three times ✓.",
         number * 3
@@ -39,7 +39,7 @@ fn answer(number: usize, model: &str) -> String {
 const MESSAGES: &str =
     r#"{"tools": [], "messages": [{"content": "Be brief.", "role": "system"}, {"content": "Hi", "role": "user"}]}"#;
 
-fn row(text: PromptText, model: &str, response: Option<String>, latency_s: f64) -> Completion {
+pub(crate) fn row(text: PromptText, model: &str, response: Option<String>, latency_s: f64) -> Completion {
     let prompt = Prompt {
         prompt_id: "0000000000000000".to_owned(),
         split_key: "0000000000000000".to_owned(),
@@ -76,10 +76,10 @@ fn row(text: PromptText, model: &str, response: Option<String>, latency_s: f64) 
 }
 
 /// A folder with `outcomes.parquet`.
-struct Recording(TempDir);
+pub(crate) struct Recording(TempDir);
 
 impl Recording {
-    fn new(rows: impl IntoIterator<Item = Completion>) -> Self {
+    pub(crate) fn new(rows: impl IntoIterator<Item = Completion>) -> Self {
         let recording = Self(tempfile::tempdir().unwrap());
         let written: Result<u64, RecordsError> =
             write_completions(&recording.path(), |write| rows.into_iter().try_for_each(write));
@@ -87,7 +87,7 @@ impl Recording {
         recording
     }
 
-    fn small() -> Self {
+    pub(crate) fn small() -> Self {
         let rows = (0..N_TEXTS).flat_map(|number| {
             MODELS.map(|model| row(PromptText::Text(text(number)), model, Some(answer(number, model)), 3.0))
         });
@@ -109,7 +109,7 @@ impl Recording {
         self.path().into_os_string().into_string().unwrap()
     }
 
-    fn replay(&self, more: &[&str]) -> Server {
+    pub(crate) fn replay(&self, more: &[&str]) -> Server {
         Server::run(&[&["replay", "--outcomes", &self.at()], more].concat())
     }
 }
@@ -143,11 +143,11 @@ fn call(upstream: &Upstream, call: &ChatCall) -> Result<Reply, CallError> {
     wait(upstream.chat(call))
 }
 
-fn stats(server: &Server) -> Value {
+pub(crate) fn stats(server: &Server) -> Value {
     server.get("/replay/stats").json()
 }
 
-fn switch(server: &Server, faults: &Value) {
+pub(crate) fn switch(server: &Server, faults: &Value) {
     let reply = server.post("/replay/faults", faults.to_string().as_bytes());
     assert_eq!(reply.status, 200, "{reply:?}");
 }

@@ -98,7 +98,11 @@ fn result(data: &Fixture) -> Value {
 #[test]
 fn ours_is_printed_beside_all_baselines() {
     let data = fixture();
-    let run = evaluate(&data, &["--seeds", "2", "--control", "shuffled", "--ablation", "--part", "split"]).ok();
+    let run = evaluate(
+        &data,
+        &["--seeds", "2", "--control", "shuffled", "--ablation", "--part", "split"],
+    )
+    .ok();
     for part in [
         "tiercast-fast",
         "fast minus it",

@@ -15,7 +15,9 @@ pub fn splice(body: &str, key: &str, value: &str) -> String {
         spliced.push_str(&body[copied..]);
         return spliced;
     }
-    let Some(open) = body.find('{') else { return body.to_owned() };
+    let Some(open) = body.find('{') else {
+        return body.to_owned();
+    };
     let (head, rest) = body.split_at(open + 1);
     let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
     format!("{head}\"{key}\":{value}{comma}{rest}")
@@ -91,8 +93,14 @@ mod tests {
     fn every_other_byte_stays() {
         for (body, expected) in [
             (r#"{"model": "auto", "n": 1e3}"#, r#"{"model": "m", "n": 1e3}"#),
-            (r#"{ "a":[{"model":"x"}],"model":null }"#, r#"{ "a":[{"model":"x"}],"model":"m" }"#),
-            (r#"{"a":"\"model\":1,","model" :{"b":[1]}}"#, r#"{"a":"\"model\":1,","model" :"m"}"#),
+            (
+                r#"{ "a":[{"model":"x"}],"model":null }"#,
+                r#"{ "a":[{"model":"x"}],"model":"m" }"#,
+            ),
+            (
+                r#"{"a":"\"model\":1,","model" :{"b":[1]}}"#,
+                r#"{"a":"\"model\":1,","model" :"m"}"#,
+            ),
             (r#"{"mod\u0065l":1}"#, r#"{"mod\u0065l":"m"}"#),
             (r#"{"model":1,"model":2}"#, r#"{"model":"m","model":"m"}"#),
             (r#"{"a":["model",1]}"#, r#"{"model":"m","a":["model",1]}"#),

@@ -32,7 +32,9 @@ impl WordPiece {
     pub fn from_bytes(json: &[u8]) -> tokenizers::Result<Self> {
         let library = Tokenizer::from_bytes(json)?;
         let (mut first, mut continued) = (HashMap::new(), HashMap::new());
-        for (piece, id) in library.get_vocab(false) {
+        let mut pieces: Vec<(String, u32)> = library.get_vocab(false).into_iter().collect();
+        pieces.sort_unstable_by_key(|(_, id)| *id);
+        for (piece, id) in pieces {
             match piece.strip_prefix(CONTINUED) {
                 Some(rest) => continued.insert(rest.into(), id),
                 None => first.insert(piece.into(), id),

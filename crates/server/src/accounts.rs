@@ -53,8 +53,10 @@ pub(crate) struct TierAccount {
     pub(crate) cached_input_tokens: f64,
     pub(crate) output_tokens: f64,
     pub(crate) cost_usd: f64,
-    /// Calls whose tokens were estimated, since the endpoint told none.
+    /// Calls whose tokens were estimated, since the endpoint told none: broken off, or left.
     pub(crate) estimated: u64,
+    /// What of `cost_usd` rests on estimates.
+    pub(crate) estimated_cost_usd: f64,
 }
 
 /// Sums since the start, by tier.
@@ -80,7 +82,10 @@ impl Accounts {
         sums.cached_input_tokens += call.cached_tokens;
         sums.output_tokens += call.output_tokens;
         sums.cost_usd += call.cost_usd;
-        sums.estimated += u64::from(call.is_estimated);
+        if call.is_estimated {
+            sums.estimated += 1;
+            sums.estimated_cost_usd += call.cost_usd;
+        }
     }
 
     pub(crate) fn all(&self) -> BTreeMap<String, TierAccount> {

@@ -269,12 +269,7 @@ impl fmt::Display for NoTierFits {
 
 impl std::error::Error for NoTierFits {}
 
-fn no_tier_fits(
-    deployment: &Deployment,
-    dials: &Dials,
-    decision: &Decision,
-    notes: &[(usize, String)],
-) -> NoTierFits {
+fn no_tier_fits(deployment: &Deployment, dials: &Dials, decision: &Decision, notes: &[(usize, String)]) -> NoTierFits {
     let named = match dials.objective {
         Objective::Fixed(wanted) => Some(wanted),
         _ => None,

@@ -132,7 +132,9 @@ async fn messages(
 /// Puts the settings in force that the file holds now.
 async fn reload(Shared(state): Shared<Arc<State>>) -> Result<Json<Value>, Error> {
     state.reload().map_err(Error::Reload)?;
-    Ok(Json(json!({ "reloaded": true, "tiers": state.serving().deployment.names() })))
+    Ok(Json(
+        json!({ "reloaded": true, "tiers": state.serving().deployment.names() }),
+    ))
 }
 
 /// What the calls took so far, and how the tiers are.
@@ -141,7 +143,12 @@ async fn stats(Shared(state): Shared<Arc<State>>) -> Json<Value> {
     let now = Instant::now();
     let names = serving.deployment.catalog().tiers().iter().zip(&serving.upstreams);
     let health = names.enumerate().map(|(tier_idx, (tier, upstream))| {
-        let p95_ms = |wait| state.latencies.p95_s(&tier.name, wait, now).map(|seconds| seconds * 1000.0);
+        let p95_ms = |wait| {
+            state
+                .latencies
+                .p95_s(&tier.name, wait, now)
+                .map(|seconds| seconds * 1000.0)
+        };
         let open_s = upstream.as_ref().and_then(|upstream| upstream.circuit_open_for());
         let health = json!({
             "has_endpoint": upstream.is_some(),
@@ -225,14 +232,20 @@ pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Error>
 async fn models(Shared(state): Shared<Arc<State>>) -> Json<Value> {
     let model = |id: &str, is_virtual: bool| json!({ "id": id, "object": "model", "created": 0, "owned_by": "tiercast", "virtual": is_virtual });
     let serving = state.serving();
-    let tiers = serving.deployment.catalog().tiers().iter().enumerate().map(|(tier_idx, tier)| {
-        let mut entry = model(&tier.name, false);
-        entry["class"] = json!(tier.class);
-        if let Some(from) = serving.deployment.borrowed_from(tier_idx) {
-            entry["predicted_as"] = json!(from);
-        }
-        entry
-    });
+    let tiers = serving
+        .deployment
+        .catalog()
+        .tiers()
+        .iter()
+        .enumerate()
+        .map(|(tier_idx, tier)| {
+            let mut entry = model(&tier.name, false);
+            entry["class"] = json!(tier.class);
+            if let Some(from) = serving.deployment.borrowed_from(tier_idx) {
+                entry["predicted_as"] = json!(from);
+            }
+            entry
+        });
     let data: Vec<Value> = VIRTUAL_MODELS
         .iter()
         .map(|name| model(name, true))

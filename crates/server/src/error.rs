@@ -63,7 +63,9 @@ pub(crate) enum Error {
     Reload(String),
     #[error("this request failed inside the server; others are served. It is in the server's log")]
     Panicked,
-    #[error("no such path: {path}; POST /v1/chat/completions, /v1/responses and /v1/messages forward, POST /v1/route decides, GET /v1/models lists the models")]
+    #[error(
+        "no such path: {path}; POST /v1/chat/completions, /v1/responses and /v1/messages forward, POST /v1/route decides, GET /v1/models lists the models"
+    )]
     NoSuchPath { path: String },
     #[error("{path} does not take {method}")]
     Method { method: String, path: String },
@@ -116,7 +118,11 @@ impl Error {
                     _ if is_theirs => error.status.unwrap_or(400),
                     _ => 502,
                 };
-                (status, error.kind.name().to_owned(), format!("{}{others}", error.message))
+                (
+                    status,
+                    error.kind.name().to_owned(),
+                    format!("{}{others}", error.message),
+                )
             }
         };
         Self::Upstream {
@@ -147,7 +153,11 @@ impl Error {
                     500.. => SERVER,
                     _ => INVALID,
                 };
-                (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY), kind, code)
+                (
+                    StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
+                    kind,
+                    code,
+                )
             }
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
             Self::NotAdmin => (StatusCode::FORBIDDEN, "permission_error", "not_admin"),

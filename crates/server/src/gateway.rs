@@ -24,7 +24,7 @@ use crate::latency::Wait;
 use crate::serving::Serving;
 use crate::state::State;
 use asked::Asked;
-use attempt::{Attempt, attempt};
+use attempt::attempt;
 use ways::Ways;
 
 pub(crate) mod asked;
@@ -129,8 +129,7 @@ fn leads_on(kind: ErrorKind) -> bool {
 }
 
 /// The answer with our headers on it.
-fn respond(begun: Attempt, answer: &Answer, tier: &str, failed: &[Failed]) -> Response {
-    let Attempt { mut response, .. } = begun;
+fn respond(mut response: Response, answer: &Answer, tier: &str, failed: &[Failed]) -> Response {
     crate::app::decorate(response.headers_mut(), answer);
     let mut set = |name: &'static str, value: &str| {
         // A tier's name may hold what a header cannot.

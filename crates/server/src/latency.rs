@@ -103,7 +103,10 @@ mod tests {
         let later = start + WINDOW;
         (0..100).for_each(|_| latencies.record("a", Wait::Total, 1.0, later));
         assert!(p95(later).unwrap() > 10.0, "both windows count");
-        assert!((p95(later + WINDOW).unwrap() - 1.0).abs() < 0.05, "the first is forgotten");
+        assert!(
+            (p95(later + WINDOW).unwrap() - 1.0).abs() < 0.05,
+            "the first is forgotten"
+        );
         assert_eq!(p95(later + 4 * WINDOW), None, "all are");
     }
 }

@@ -130,15 +130,32 @@ fn describe() {
         "Requests refused because the inference queue was full."
     );
     describe_counter!("tiercast_calls_total", "Calls to tiers by how they went.");
-    describe_counter!("tiercast_cost_micro_usd_total", "Settled cost of calls, millionths of a US dollar.");
-    describe_counter!("tiercast_tokens_total", "Tokens of calls; `cached_input` is a part of `input`.");
+    describe_counter!(
+        "tiercast_cost_micro_usd_total",
+        "Settled cost of calls, millionths of a US dollar."
+    );
+    describe_counter!(
+        "tiercast_tokens_total",
+        "Tokens of calls; `cached_input` is a part of `input`."
+    );
     describe_counter!(
         "tiercast_fallbacks_total",
         "Calls that went on to another tier after a failure, by kind of failure."
     );
-    describe_gauge!("tiercast_borrowed_tier", "1 for a tier that is predicted by another tier's evidence.");
-    describe_histogram!("tiercast_first_byte_seconds", Unit::Seconds, "From asking a tier to the first of its reply.");
-    describe_histogram!("tiercast_call_seconds", Unit::Seconds, "From asking a tier to the end of its reply.");
+    describe_gauge!(
+        "tiercast_borrowed_tier",
+        "1 for a tier that is predicted by another tier's evidence."
+    );
+    describe_histogram!(
+        "tiercast_first_byte_seconds",
+        Unit::Seconds,
+        "From asking a tier to the first of its reply."
+    );
+    describe_histogram!(
+        "tiercast_call_seconds",
+        Unit::Seconds,
+        "From asking a tier to the end of its reply."
+    );
     describe_gauge!("tiercast_queue_depth", "Requests waiting for inference.");
     describe_histogram!(
         "tiercast_decision_seconds",

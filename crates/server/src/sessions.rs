@@ -116,10 +116,16 @@ mod tests {
     #[test]
     fn staying_is_priced_and_not_absolute() {
         assert!(!stays(0.0, 0.0, 0), "nothing is cached");
-        assert!(!stays(100.0, 100.0, 0), "filling the other cache costs less than the dearer tier");
+        assert!(
+            !stays(100.0, 100.0, 0),
+            "filling the other cache costs less than the dearer tier"
+        );
         assert!(stays(10_000.0, 10_000.0, 0));
         assert!(!stays(10_000.0, 10_000.0, 301), "the cache is cold by now");
-        assert!(!stays(100.0, 10_000.0, 0), "what the request does not bring is not cached");
+        assert!(
+            !stays(100.0, 10_000.0, 0),
+            "what the request does not bring is not cached"
+        );
     }
 
     #[test]

@@ -136,7 +136,13 @@ impl State {
             let settings = Settings::parse(&text)?;
             let settings = settings.listening_on(before.settings.listen)?;
             before.settings.check_reload(&settings)?;
-            Serving::new(&self.checkpoint, settings, &self.client, self.env.as_ref(), Some(&before))
+            Serving::new(
+                &self.checkpoint,
+                settings,
+                &self.client,
+                self.env.as_ref(),
+                Some(&before),
+            )
         };
         let next = next().map_err(|error| error.located(&text).to_string())?;
         self.mark_borrowed(&before, false);
@@ -164,11 +170,15 @@ impl State {
         start: Instant,
     ) -> Result<Decided, Error> {
         let mut dials = Dials::read(asked.model(), headers, &asked.request, serving, caller)?;
-        let assessment = self.worker.forecast(asked.request.clone()).await.inspect_err(|refusal| {
-            if *refusal == Refusal::Full {
-                self.metrics.queue_rejection();
-            }
-        })?;
+        let assessment = self
+            .worker
+            .forecast(asked.request.clone())
+            .await
+            .inspect_err(|refusal| {
+                if *refusal == Refusal::Full {
+                    self.metrics.queue_rejection();
+                }
+            })?;
         let (deployment, now) = (&serving.deployment, Instant::now());
         let mut forecasts = deployment.forecasts(&assessment);
         let wait = wait_of(asked.is_streamed());
@@ -177,11 +187,14 @@ impl State {
         }
         if let Some(session) = &dials.session {
             let lasts = Duration::from_secs(serving.settings.session_cache_s);
-            self.sessions.price(session, deployment.catalog(), &mut forecasts, lasts, now);
+            self.sessions
+                .price(session, deployment.catalog(), &mut forecasts, lasts, now);
         }
         let mut notes = Vec::new();
         for (tier_idx, upstream) in serving.upstreams.iter().enumerate() {
-            let foreign = upstream.as_ref().and_then(|upstream| ways.why_not(upstream.settings(), asked));
+            let foreign = upstream
+                .as_ref()
+                .and_then(|upstream| ways.why_not(upstream.settings(), asked));
             let why = match foreign {
                 Some(untranslatable) => {
                     notes.push((tier_idx, untranslatable.to_string()));

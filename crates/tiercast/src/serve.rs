@@ -88,13 +88,21 @@ fn open(
         forecasters: (0..settings.workers()).map(|_| forecaster()).collect(),
         settings,
         client: Client::new()?,
-        env: Box::new(|name| std::env::var(name).ok()),
+        env: Box::new(variable),
         source,
     };
     State::new(parts).with_context(|| match config {
         Some(path) => format!("setting up what {} says", path.display()),
         None => "setting up the server".to_owned(),
     })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "keys are read here, where the settings name their variables"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

@@ -30,11 +30,6 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 const PASSED_BACK: [&str; 3] = ["request-id", "x-request-id", "retry-after"];
 const PASSED_BACK_BEGINNINGS: [&str; 3] = ["x-ratelimit-", "anthropic-ratelimit-", "openai-"];
 
-/// An answer that has begun.
-pub(super) struct Attempt {
-    pub(super) response: Response,
-}
-
 /// What went wrong, and the body of a refusal.
 type Failure = (CallError, Vec<u8>);
 
@@ -47,13 +42,16 @@ pub(super) async fn attempt(
     mut settle: Settle,
     deadline: Instant,
     serving: &Serving,
-) -> Result<Attempt, Failure> {
+) -> Result<Response, Failure> {
     let admission = upstream.admit().map_err(|wait| {
         let mut error = upstream.failure(ErrorKind::CircuitOpen, "not asked, since it failed too often in a row");
         error.retry_after = Some(wait);
         (error, Vec::new())
     })?;
-    let limit = upstream.settings().timeout().min(deadline.saturating_duration_since(Instant::now()));
+    let limit = upstream
+        .settings()
+        .timeout()
+        .min(deadline.saturating_duration_since(Instant::now()));
     let begun = tokio::time::timeout(limit, begin(upstream, way, asked, headers, &mut settle)).await;
     let begun = begun.unwrap_or_else(|_| {
         let what = format!("no reply within {:.1} s", limit.as_secs_f64());
@@ -62,18 +60,23 @@ pub(super) async fn attempt(
     match begun {
         Ok(begun) => {
             admission.finish(Health::Alive);
-            let response = match begun {
+            Ok(match begun {
                 Begun::Whole { body, headers } => {
                     settle.end(Outcome::Complete);
                     whole(body, &headers)
                 }
-                Begun::Stream { answer, pipe, first, headers } => {
+                Begun::Stream(stream) => {
+                    let Stream {
+                        answer,
+                        pipe,
+                        first,
+                        headers,
+                    } = *stream;
                     let idle = Duration::from_millis(serving.settings.idle_timeout_ms);
                     let relay = Relay::new(answer, pipe, first, settle, asked.dialect, idle, deadline);
-                    stream(relay.into_body(), &headers)
+                    streamed(relay.into_body(), &headers)
                 }
-            };
-            Ok(Attempt { response })
+            })
         }
         Err((error, body)) => {
             admission.finish(error.kind.health());
@@ -85,7 +88,16 @@ pub(super) async fn attempt(
 
 enum Begun {
     Whole { body: Bytes, headers: HeaderMap },
-    Stream { answer: Answer, pipe: Pipe, first: Vec<u8>, headers: HeaderMap },
+    Stream(Box<Stream>),
+}
+
+/// A stream whose reply has begun.
+struct Stream {
+    answer: Answer,
+    pipe: Pipe,
+    /// What the client is owed of it so far.
+    first: Vec<u8>,
+    headers: HeaderMap,
 }
 
 async fn begin(
@@ -106,13 +118,20 @@ async fn begin(
     }
     let passed_back = passed_back(answer.headers(), asked.dialect == way.dialect);
     match (asked.is_streamed(), answer.is_event_stream()) {
-        (true, true) => begin_stream(upstream, answer, way, asked, settle, passed_back).await.map_err(bare),
+        (true, true) => begin_stream(upstream, answer, way, asked, settle, passed_back)
+            .await
+            .map_err(bare),
         (true, false) => {
             // An error in the place of a stream says more than that there is no stream.
-            let error = read_whole(upstream, answer).await.and_then(|body| object(upstream, &body));
+            let error = read_whole(upstream, answer)
+                .await
+                .and_then(|body| object(upstream, &body));
             let error = error.and_then(|body| summarise(&body, way.dialect).map_err(|bad| of_reply(upstream, &bad)));
             Err(bare(error.err().unwrap_or_else(|| {
-                upstream.failure(ErrorKind::StreamRefused, "it answered whole where a stream was asked for")
+                upstream.failure(
+                    ErrorKind::StreamRefused,
+                    "it answered whole where a stream was asked for",
+                )
             })))
         }
         (false, true) => Err(bare(
@@ -122,7 +141,10 @@ async fn begin(
             let body = read_whole(upstream, answer).await.map_err(bare)?;
             settle.begun();
             let body = translated(upstream, way, asked, body, settle).map_err(bare)?;
-            Ok(Begun::Whole { body, headers: passed_back })
+            Ok(Begun::Whole {
+                body,
+                headers: passed_back,
+            })
         }
     }
 }
@@ -153,7 +175,10 @@ fn object(upstream: &Upstream, body: &[u8]) -> Result<Map<String, Value>, CallEr
         } else if error.is_eof() {
             upstream.failure(ErrorKind::CutJson, "its reply broke off")
         } else {
-            upstream.failure(ErrorKind::NotJson, "it answered with something that is not a JSON object")
+            upstream.failure(
+                ErrorKind::NotJson,
+                "it answered with something that is not a JSON object",
+            )
         }
     })
 }
@@ -201,7 +226,12 @@ async fn begin_stream(
         if *is_begun {
             settle.begun();
             settle.note(pipe.summary());
-            return Ok(Begun::Stream { answer, pipe, first, headers });
+            return Ok(Begun::Stream(Box::new(Stream {
+                answer,
+                pipe,
+                first,
+                headers,
+            })));
         }
         if ended {
             return Err(upstream.failure(ErrorKind::EmptyChoices, "its stream ended before a reply began"));
@@ -238,7 +268,9 @@ fn passed_back(headers: &HeaderMap, is_same_dialect: bool) -> HeaderMap {
     let is_passed = |name: &HeaderName| {
         let name = name.as_str();
         PASSED_BACK.contains(&name)
-            || PASSED_BACK_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+            || PASSED_BACK_BEGINNINGS
+                .iter()
+                .any(|beginning| name.starts_with(beginning))
             || (is_same_dialect && name == "content-type")
     };
     let passed = headers.iter().filter(|(name, _)| is_passed(name));
@@ -253,7 +285,7 @@ fn whole(body: Bytes, passed_back: &HeaderMap) -> Response {
     response
 }
 
-fn stream(body: Body, passed_back: &HeaderMap) -> Response {
+fn streamed(body: Body, passed_back: &HeaderMap) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -139,7 +139,8 @@ impl Relay {
         let summary = self.pipe.summary();
         self.settle.note(summary);
         let is_whole = summary.is_complete && summary.failure.is_none();
-        self.settle.end(if is_whole { Outcome::Complete } else { Outcome::Failed });
+        self.settle
+            .end(if is_whole { Outcome::Complete } else { Outcome::Failed });
     }
 
     /// What ended too early in the same dialect ends in an error, so that a client does not take it for

@@ -48,7 +48,9 @@ impl Settle {
     pub(crate) fn begun(&mut self) {
         if !std::mem::replace(&mut self.is_begun, true) {
             let (now, seconds) = (Instant::now(), self.start.elapsed().as_secs_f64());
-            self.state.latencies.record(&self.tier.name, Wait::FirstToken, seconds, now);
+            self.state
+                .latencies
+                .record(&self.tier.name, Wait::FirstToken, seconds, now);
             self.state.metrics.first_byte(&self.tier.name, seconds);
         }
     }
@@ -71,7 +73,11 @@ impl Settle {
 
     fn call(&self) -> Call {
         let estimated = || {
-            let output = if self.is_begun { self.n_bytes as f64 / BYTES_PER_TOKEN } else { 0.0 };
+            let output = if self.is_begun {
+                self.n_bytes as f64 / BYTES_PER_TOKEN
+            } else {
+                0.0
+            };
             let input = if self.is_begun { self.forecast.input_tokens } else { 0.0 };
             (input, 0.0, output.ceil())
         };

@@ -9,6 +9,9 @@ use tiercast_upstream::upstream::Upstream;
 use super::asked::Asked;
 use crate::serving::Serving;
 
+/// The request in another dialect, or the field that it cannot say.
+type Translation = Result<Map<String, Value>, Untranslatable>;
+
 /// How one tier is asked.
 pub(crate) struct Way {
     pub(crate) dialect: Dialect,
@@ -17,13 +20,13 @@ pub(crate) struct Way {
 
 /// The request in every dialect that some tier speaks and the client does not. Each is made once.
 pub(crate) struct Ways {
-    translated: Vec<(Dialect, Result<Map<String, Value>, Untranslatable>)>,
+    translated: Vec<(Dialect, Translation)>,
 }
 
 impl Ways {
     /// Translates the request.
     pub(crate) fn of(asked: &Asked, serving: &Serving) -> Self {
-        let mut translated: Vec<(Dialect, Result<Map<String, Value>, Untranslatable>)> = Vec::new();
+        let mut translated: Vec<(Dialect, Translation)> = Vec::new();
         for upstream in serving.upstreams.iter().flatten() {
             let dialects = upstream.settings().dialects();
             if dialects.contains(&asked.dialect) {
@@ -67,7 +70,7 @@ impl Ways {
         })
     }
 
-    fn translation(&self, dialect: Dialect) -> Option<&Result<Map<String, Value>, Untranslatable>> {
+    fn translation(&self, dialect: Dialect) -> Option<&Translation> {
         let mut known = self.translated.iter();
         known.find(|(of, _)| *of == dialect).map(|(_, body)| body)
     }

@@ -133,7 +133,10 @@ pub(crate) fn run_case(
     }
     if settings.has_ablation {
         // The fast encoder has no transformer to switch off.
-        for view in SWITCHES.into_iter().filter(|view| *view != "dense" || encoder == "dense") {
+        for view in SWITCHES
+            .into_iter()
+            .filter(|view| *view != "dense" || encoder == "dense")
+        {
             let variant = Variant {
                 without: Some(view),
                 with_baselines: false,
