@@ -14,6 +14,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Status and body for a request.
 type Answer = dyn Fn(&Value) -> (u16, String) + Send + Sync;
 
+/// Status and body for a look at the list of models, by the key that came with it.
+type Models = dyn Fn(&str) -> (u16, String) + Send + Sync;
+
 /// Listens until the test ends.
 pub(crate) struct Endpoint {
     url: String,
@@ -22,6 +25,7 @@ pub(crate) struct Endpoint {
 
 struct State {
     answer: Box<Answer>,
+    models: Box<Models>,
     seen: Mutex<Seen>,
     changed: Condvar,
 }
@@ -42,12 +46,22 @@ impl Endpoint {
         endpoint
     }
 
+    /// Echoes requests, and lists models as told.
+    pub(crate) fn listing(models: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::new(usize::MAX, Box::new(echo), Box::new(models))
+    }
+
     /// Answers so many requests and holds the rest until more are let through.
     pub(crate) fn holding(open: usize, answer: impl Fn(&Value) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::new(open, Box::new(answer), Box::new(|_| (404, "{}".to_owned())))
+    }
+
+    fn new(open: usize, answer: Box<Answer>, models: Box<Models>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let state = Arc::new(State {
-            answer: Box::new(answer),
+            answer,
+            models,
             seen: Mutex::new(Seen {
                 open,
                 ..Seen::default()
@@ -111,9 +125,14 @@ fn last_message(body: &Value) -> String {
 /// One connection, request after request. A client that goes away ends it.
 fn serve(stream: &TcpStream, state: &State) {
     let mut reader = BufReader::new(stream);
-    while let Some(body) = request(&mut reader) {
-        state.admit(&body);
-        let (status, text) = (state.answer)(&body);
+    while let Some(asked) = request(&mut reader) {
+        let (status, text) = match &asked.body {
+            Some(body) => {
+                state.admit(body);
+                (state.answer)(body)
+            }
+            None => (state.models)(&asked.key),
+        };
         let head = format!(
             "HTTP/1.1 {status} OK\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
             if text.starts_with('<') {
@@ -142,14 +161,26 @@ impl State {
     }
 }
 
-fn request(reader: &mut impl BufRead) -> Option<Value> {
-    let mut length = 0;
+/// A request, of which one without a body is a look at the list of models.
+struct Asked {
+    key: String,
+    body: Option<Value>,
+}
+
+fn request(reader: &mut impl BufRead) -> Option<Asked> {
+    let (mut length, mut key) = (0, String::new());
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
             return None;
         }
-        let line = line.trim_end().to_ascii_lowercase();
+        let line = line.trim_end();
+        if let Some((name, value)) = line.split_once(':')
+            && ["authorization", "x-api-key"].contains(&name.to_ascii_lowercase().as_str())
+        {
+            value.trim().clone_into(&mut key);
+        }
+        let line = line.to_ascii_lowercase();
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
@@ -159,5 +190,6 @@ fn request(reader: &mut impl BufRead) -> Option<Value> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(serde_json::from_slice(&body).unwrap())
+    let body = (length > 0).then(|| serde_json::from_slice(&body).unwrap());
+    Some(Asked { key, body })
 }

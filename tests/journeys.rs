@@ -9,6 +9,7 @@ mod bad_rows;
 mod bad_usage;
 mod clients;
 mod collect;
+mod config;
 mod doubt;
 mod encoders;
 mod endpoint;
