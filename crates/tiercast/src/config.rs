@@ -163,13 +163,14 @@ fn summary(config: &Config, deployment: Option<&Deployment>) -> String {
         .endpoints()
         .map(|(name, endpoint)| format!("{name} at {}", endpoint.host()));
     let keys = settings.client_keys();
-    let keys = keys.iter().chain(settings.admin_key().as_ref()).map(key_text).collect();
+    let keys: Vec<String> = keys.iter().chain(settings.admin_key().as_ref()).map(key_text).collect();
+    let (tiers, endpoints): (Vec<String>, Vec<String>) = (tiers.collect(), endpoints.collect());
     let mut lines = vec![
         ("listen", settings.listen().to_string()),
-        ("tiers", listed(tiers.collect(), "those of the checkpoint")),
-        ("endpoints", listed(endpoints.collect(), "none: decisions only")),
-        ("keys", listed(keys, "none")),
-        ("cohorts", listed(settings.cohorts().to_vec(), "none")),
+        ("tiers", listed(&tiers, "those of the checkpoint")),
+        ("endpoints", listed(&endpoints, "none: decisions only")),
+        ("keys", listed(&keys, "none")),
+        ("cohorts", listed(settings.cohorts(), "none")),
     ];
     if let Some(deployment) = deployment {
         lines.push((
@@ -197,7 +198,7 @@ fn key_text(key: &KeyView<'_>) -> String {
 }
 
 /// `a, b, c`, or what none of them means.
-pub(crate) fn listed(names: Vec<String>, none: &str) -> String {
+pub(crate) fn listed(names: &[String], none: &str) -> String {
     if names.is_empty() {
         none.to_owned()
     } else {

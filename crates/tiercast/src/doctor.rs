@@ -20,6 +20,7 @@ use crate::arguments::{CONFIG, DoctorArguments};
 use crate::collect::key_in;
 use crate::commands::print;
 use crate::config::{Config, listed, open};
+use crate::serve::variable;
 
 /// How long an endpoint has to list its models.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -213,8 +214,8 @@ fn asked(config: &Config) -> Vec<Asked> {
     tiers.chain(judges).collect()
 }
 
-fn is_set(variable: &str) -> bool {
-    std::env::var(variable).is_ok_and(|value| !value.trim().is_empty())
+fn is_set(name: &str) -> bool {
+    variable(name).is_some_and(|value| !value.trim().is_empty())
 }
 
 /// The variables that hold keys: their names, never what they hold.
@@ -313,7 +314,7 @@ fn listing(name: &str, endpoint: &EndpointSettings, model: &str, models: Option<
         return (Verdict::Ok, format!("{answers} and lists `{model}`"));
     }
     let more = if models.len() > MAX_NAMES { ", ..." } else { "" };
-    let first = listed(models.into_iter().take(MAX_NAMES).collect(), "none");
+    let first = listed(&models[..models.len().min(MAX_NAMES)], "none");
     let what =
         format!("{answers} and does not list `{model}`: set `model` to what it calls it; it lists {first}{more}");
     (Verdict::Warning, what)

@@ -101,7 +101,7 @@ fn open(
     clippy::disallowed_methods,
     reason = "keys are read here, where the settings name their variables"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
