@@ -29,6 +29,7 @@ use crate::gateway::forward;
 use crate::gateway::ways::Ways;
 use crate::keys::Caller;
 use crate::latency::Wait;
+use crate::settings::Settings;
 use crate::state::State;
 
 /// The paths there are; others share one label in the metrics.
@@ -89,7 +90,7 @@ async fn route(
     let serving = state.serving();
     let limit_ms = serving.settings.request_timeout_ms;
     let decided = async {
-        let body = read(body, serving.settings.body_limit_bytes).await?;
+        let body = read(body, &serving.settings).await?;
         let start = Instant::now();
         let asked = Asked::read(body, Dialect::Chat)?;
         let ways = Ways::of(&asked, &serving);
@@ -207,8 +208,16 @@ pub(crate) fn decorate(headers: &mut HeaderMap, answer: &Answer) {
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {
+/// Reads a body of the size and in the time that the settings allow.
+pub(crate) async fn read(body: Body, settings: &Settings) -> Result<Vec<u8>, Error> {
+    let whole = read_at_most(body, settings.body_limit_bytes);
+    let read = tokio::time::timeout(settings.request_timeout(), whole).await;
+    read.map_err(|_| Error::BodySlow {
+        limit_ms: settings.request_timeout_ms,
+    })?
+}
+
+async fn read_at_most(mut body: Body, limit: usize) -> Result<Vec<u8>, Error> {
     let (mut bytes, mut n_bytes) = (Vec::new(), 0_usize);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|_| Error::BodyLost)?.into_data() else {

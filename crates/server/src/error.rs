@@ -25,6 +25,11 @@ pub(crate) enum Error {
     #[error("the request body ended early; send all of it")]
     BodyLost,
     #[error(
+        "the request body was not whole within {limit_ms} ms; send it faster, or raise `request_timeout_ms` in the \
+         server's tiercast.toml"
+    )]
+    BodySlow { limit_ms: u64 },
+    #[error(
         "the request body is larger than {limit} bytes; \
          send less, or raise `body_limit_bytes` in the server's tiercast.toml"
     )]
@@ -141,6 +146,7 @@ impl Error {
         match self {
             Self::Body(_) => (StatusCode::BAD_REQUEST, INVALID, "invalid_body"),
             Self::BodyLost => (StatusCode::BAD_REQUEST, INVALID, "incomplete_body"),
+            Self::BodySlow { .. } => (StatusCode::REQUEST_TIMEOUT, INVALID, "slow_body"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large"),
             Self::Header { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_header"),
             Self::BadFloor { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_quality"),

@@ -54,7 +54,7 @@ pub(crate) async fn forward(
         return Err(Error::NoEndpoints);
     }
     let deadline = Instant::now() + Duration::from_millis(serving.settings.deadline_ms);
-    let bytes = crate::app::read(body, serving.settings.body_limit_bytes).await?;
+    let bytes = crate::app::read(body, &serving.settings).await?;
     let start = Instant::now();
     let asked = Asked::read(bytes, dialect)?;
     let ways = Ways::of(&asked, &serving);

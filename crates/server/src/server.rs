@@ -10,12 +10,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::app::app;
 use crate::state::State;
 
 /// How long a connection may take over a request's head, or stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of what is there for it.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often histograms are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -42,7 +46,9 @@ pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future
                 Ok((stream, _)) => {
                     // Answers are small and whole: waiting to fill a packet only adds latency.
                     drop(stream.set_nodelay(true));
-                    let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                    let mut stream = TimeoutStream::new(stream);
+                    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+                    let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service.clone());
                     let connection = connections.watch(connection);
                     tokio::spawn(async move {
                         if let Err(error) = connection.await {

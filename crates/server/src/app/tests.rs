@@ -12,6 +12,8 @@ use tiercast_routing::evidence::{Assessment, Evidence};
 use tower::ServiceExt;
 
 use super::*;
+
+mod upstreams;
 use tiercast_upstream::client::Client;
 
 use crate::serving::Checkpoint;
@@ -608,6 +610,60 @@ async fn draining_answers_what_is_queued() {
     }
     let request = post_route(&[]).body(chat(None, "hello")).unwrap();
     refused(&state, request, 503, "shutting_down", &[]).await;
+}
+
+#[tokio::test]
+async fn a_cohort_gets_its_service_level_where_a_request_says_nothing() {
+    let settings = "cohorts = [\"gold\", \"fast\"]\n[service_levels.gold]\nquality = 0.85\n\
+                    [service_levels.fast]\nquality = 0.5\nconfidence = 0.7\nlatency_ms = 2000";
+    let (state, _gate) = state_of(settings);
+    for (model, headers, tier) in [
+        (None, &[("x-tiercast-cohort", "gold")][..], "large"),
+        (Some("auto:cheap"), &[("x-tiercast-cohort", "gold")], "small"),
+        (
+            None,
+            &[("x-tiercast-cohort", "gold"), ("x-tiercast-quality", "0.5")],
+            "small",
+        ),
+        (None, &[("x-tiercast-cohort", "fast")], "mid"),
+        (Some("auto:best"), &[("x-tiercast-cohort", "fast")], "mid"),
+        (
+            Some("auto:best"),
+            &[("x-tiercast-cohort", "fast"), ("x-tiercast-mode", "async")],
+            "large",
+        ),
+        (None, &[("x-tiercast-cohort", "who")], "mid"),
+    ] {
+        let response = send(&state, post_route(headers).body(chat(model, "hello")).unwrap()).await;
+        assert_eq!(response.headers()["x-tiercast-tier"], tier, "{model:?} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn live_latency_outranks_what_was_configured() {
+    let state = state();
+    let within = [("x-tiercast-latency-ms", "2000")];
+    let tier = async |state: &Arc<State>, is_streamed: bool| {
+        let mut body = json!({ "model": "auto:best", "messages": [{ "role": "user", "content": "hello" }] });
+        body["stream"] = json!(is_streamed);
+        let request = post_route(&within).body(Body::from(body.to_string())).unwrap();
+        let response = send(state, request).await;
+        response.headers()["x-tiercast-tier"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(tier(&state, false).await, "mid", "3 s are configured for large");
+    for _ in 0..crate::latency::LEAST_CALLS {
+        state.latencies.record("large", Wait::FirstToken, 0.5, Instant::now());
+    }
+    assert_eq!(tier(&state, true).await, "large", "a stream is judged by its beginning");
+    assert_eq!(tier(&state, false).await, "mid", "a whole reply by its end");
+}
+
+#[tokio::test]
+async fn a_panic_is_one_requests_500() {
+    let state = state();
+    let request = post_route(&[]).body(chat(None, "panic")).unwrap();
+    refused(&state, request, 500, "prediction_failed", &["others are served"]).await;
+    decides(None, &[], "mid", "cheapest_acceptable").await;
 }
 
 /// Over a real socket: a shutdown waits for the request under way, then the port is closed.
