@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tiercast_predictor::device::DeviceError;
 use tiercast_server::settings::SettingsError;
+use tiercast_server::state::StartError;
 
 use crate::arguments::{Arguments, UsageError};
 
@@ -50,7 +51,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
     let is_usage = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<UsageError>() || cause.is::<SettingsError>() || cause.is::<DeviceError>()
+        // Stands for the settings' error and hides it from the chain.
+        let cannot_start = matches!(cause.downcast_ref(), Some(StartError::Settings(_)));
+        cannot_start || cause.is::<UsageError>() || cause.is::<SettingsError>() || cause.is::<DeviceError>()
     };
     ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
 }

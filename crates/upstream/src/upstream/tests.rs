@@ -295,3 +295,46 @@ fn keys_are_asked_for_and_checked() {
 fn secrets_are_not_printed() {
     assert!(!format!("{:?}", Secret::from(KEY.to_owned())).contains("secret"));
 }
+
+#[tokio::test]
+async fn models_are_listed_with_the_key_of_the_dialect() {
+    let limit = Duration::from_secs(20);
+    let list = json_answer(200, r#"{"data": [{"id": "a"}, {"id": "b"}]}"#);
+    let other = json_answer(200, r#"{"models": []}"#);
+    let page = answer(200, "content-type: text/html\r\n", "<html>");
+    let wrong = json_answer(401, &json!({"error": {"message": KEY}}).to_string());
+    let endpoint = Endpoint::new(vec![list.clone(), other, page, wrong, list]).await;
+    let upstream = endpoint.upstream("");
+    let names = Some(vec!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(upstream.models(limit).await, Ok(names.clone()));
+    assert_eq!(upstream.models(limit).await, Ok(None));
+    assert_eq!(upstream.models(limit).await.unwrap_err().kind, ErrorKind::Html);
+    let refused = upstream.models(limit).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Unauthorized);
+    assert!(
+        refused.message.contains("A_KEY") && !refused.message.contains(KEY),
+        "{refused}"
+    );
+    let anthropic = endpoint.upstream("dialects = [\"messages\"]");
+    assert_eq!(anthropic.models(limit).await, Ok(names));
+    let heard = endpoint.heard.lock().unwrap();
+    assert!(heard[0].starts_with("GET /v1/models HTTP/1.1\r\n"), "{}", heard[0]);
+    assert!(
+        heard[0].contains(&format!("authorization: Bearer {KEY}\r\n")),
+        "{}",
+        heard[0]
+    );
+    assert!(heard[4].contains(&format!("x-api-key: {KEY}\r\n")), "{}", heard[4]);
+    assert!(heard[4].contains("anthropic-version: "), "{}", heard[4]);
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_is_given_up_when_models_are_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = format!("base_url = \"http://{}/v1\"", listener.local_addr().unwrap());
+    let client = Client::new().unwrap();
+    let upstream = Upstream::new("light", &toml::from_str(&settings).unwrap(), None, &client).unwrap();
+    let error = upstream.models(Duration::from_millis(20)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreachable);
+    assert!(error.message.contains("no answer within 0.02 s"), "{error}");
+}
