@@ -184,7 +184,10 @@ fn config_validate_says_where_and_what_to_mend() {
         "[judge.gate]\nseed = 1\nmin_alpha = 2\n",
         &["line 3", "`judge.gate.min_alpha` is 2"],
     );
-    check("[judge.judges.a]\nkind = \"regex\"\npattern = \"(\"\n", &["line 1: `judge.judges.a`"]);
+    check(
+        "[judge.judges.a]\nkind = \"regex\"\npattern = \"(\"\n",
+        &["line 1: `judge.judges.a`"],
+    );
     check(
         "[tiers.mathstral-7B.endpoint]\nbase_url = \"h\"\n",
         &["line 1", "`base_url` is no URL"],
