@@ -506,7 +506,9 @@ fn without_keys(error: &toml::de::Error) -> String {
         let line = line.to_ascii_lowercase();
         SUSPECT.iter().any(|word| line.contains(word))
     };
-    if !told.lines().filter(is_shown).any(may_hold_one) {
+    // `app = "the key"` in [keys] has none of the words.
+    let is_key = error.message().contains("KeySettings");
+    if !is_key && !told.lines().filter(is_shown).any(may_hold_one) {
         return told.trim_end().to_owned();
     }
     let place = told.lines().next().unwrap_or_default();
