@@ -1,7 +1,7 @@
 //! Circuit breaker: after failures in a row an endpoint is left alone for a while, then one call
 //! tries whether it is back.
 //!
-//! [`Circuit`] is the state machine and keeps no clock; [`Breaker`] shares it between calls.
+//! `Circuit` is the state machine and keeps no clock; `Breaker` shares it between calls.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -87,7 +87,12 @@ async fn request(stream: &mut TcpStream) -> String {
         let n = stream.read(&mut buffer).await.unwrap();
         text.extend_from_slice(&buffer[..n]);
         let said = String::from_utf8_lossy(&text).into_owned();
-        if n == 0 || said.contains("\r\n\r\n") && said.ends_with('}') {
+        let is_whole = if said.starts_with("GET ") {
+            said.ends_with("\r\n\r\n")
+        } else {
+            said.contains("\r\n\r\n") && said.ends_with('}')
+        };
+        if n == 0 || is_whole {
             return said;
         }
     }
