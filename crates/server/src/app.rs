@@ -12,7 +12,7 @@ use axum::extract::{Extension, Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use futures_util::FutureExt;
 use http_body::{Frame, SizeHint};
@@ -54,9 +54,9 @@ const READ_ON: usize = 4;
 pub fn app(state: Arc<State>) -> Router {
     let api = Router::new()
         .route("/v1/route", post(route))
-        .route("/v1/chat/completions", post(chat))
-        .route("/v1/responses", post(responses))
-        .route("/v1/messages", post(messages))
+        .route("/v1/chat/completions", forwarding(Dialect::Chat))
+        .route("/v1/responses", forwarding(Dialect::Responses))
+        .route("/v1/messages", forwarding(Dialect::Messages))
         .layer(from_fn_with_state(Arc::clone(&state), limit));
     // What is read of us answers whatever the load.
     let known = Router::new()
@@ -103,31 +103,14 @@ async fn route(
     decided.map_err(|_| Error::TimedOut { limit_ms })?
 }
 
-async fn chat(
-    Shared(state): Shared<Arc<State>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Error> {
-    forward(&state, Dialect::Chat, &caller, &headers, body).await
-}
-
-async fn responses(
-    Shared(state): Shared<Arc<State>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Error> {
-    forward(&state, Dialect::Responses, &caller, &headers, body).await
-}
-
-async fn messages(
-    Shared(state): Shared<Arc<State>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Error> {
-    forward(&state, Dialect::Messages, &caller, &headers, body).await
+/// Decides on bodies of a dialect and forwards them.
+fn forwarding(dialect: Dialect) -> MethodRouter<Arc<State>> {
+    post(
+        move |Shared(state): Shared<Arc<State>>,
+              Extension(caller): Extension<Caller>,
+              headers: HeaderMap,
+              body: Body| async move { forward(&state, dialect, &caller, &headers, body).await },
+    )
 }
 
 /// Puts the settings in force that the file holds now.

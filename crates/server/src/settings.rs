@@ -9,19 +9,20 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
-use tiercast_upstream::error::UpstreamError;
 use tiercast_upstream::settings::EndpointSettings;
 
 use crate::keys::KeySettings;
-use crate::place::line_of;
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::SettingsError;
+use error::without_keys;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
 const MAX_COHORTS: usize = 100;
-
-/// Words of lines that are not repeated.
-const SUSPECT: [&str; 7] = ["key", "secret", "token", "password", "auth", "sk-", "tc-"];
 
 /// What `tiercast.toml` says. Every key has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,84 +114,6 @@ pub(crate) struct Served {
     pub(crate) catalog: Catalog,
     /// Per tier, the position of the trained tier whose forecasts it takes.
     pub(crate) sources: Vec<usize>,
-}
-
-/// Why settings are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SettingsError {
-    /// Not TOML, an unknown key or a value of another type; has line and column.
-    #[error("tiercast.toml: {0}")]
-    Toml(String),
-    /// A value that cannot be.
-    #[error("tiercast.toml: {}`{key}` {mend}", at_line(*.line))]
-    Value {
-        /// The key, with its table.
-        key: String,
-        /// What it has to be.
-        mend: String,
-        /// Where the key is, from 1; none where it is missing or was not looked for.
-        line: Option<usize>,
-    },
-    /// A tier that the checkpoint does not have.
-    #[error(
-        "tiercast.toml: {}`{key}` names tier `{tier}`, which the checkpoint does not have; its tiers are {known}. \
-         To serve a tier that it was not trained on, write predict_as = \"TIER\", one of these, in its table", at_line(*.line)
-    )]
-    UnknownTier {
-        /// Where it is named.
-        key: String,
-        /// The name.
-        tier: String,
-        /// The names there are.
-        known: String,
-        /// Where, from 1.
-        line: Option<usize>,
-    },
-    /// An endpoint that cannot be set up.
-    #[error("tiercast.toml: {0}")]
-    Endpoint(#[from] UpstreamError),
-    /// A key's environment variable that is not there.
-    #[error(
-        "tiercast.toml: `{key}`: the environment variable {variable} is not set or empty; set it to the key, or write the key's `sha256` instead"
-    )]
-    MissingKey {
-        /// The key's table.
-        key: String,
-        /// The variable.
-        variable: String,
-    },
-    /// An address that others can reach, without keys.
-    #[error(
-        "refusing to listen on {0}: others can reach it and no keys are set. Listen on 127.0.0.1, add \
-         [keys.NAME] tables to tiercast.toml (`tiercast config key NAME` makes one), or set \
-         `allow_without_key = true` if a proxy guards it"
-    )]
-    NoKeys(SocketAddr),
-    /// A reload that would need a restart.
-    #[error("tiercast.toml: {}`{key}` has changed, which takes a restart; the settings before it stay in force", at_line(*.line))]
-    NeedsRestart {
-        /// The key.
-        key: &'static str,
-        /// Where, from 1.
-        line: Option<usize>,
-    },
-}
-
-fn at_line(line: Option<usize>) -> String {
-    line.map(|line| format!("line {line}: ")).unwrap_or_default()
-}
-
-impl SettingsError {
-    /// The same, with the line of its key in `text` where it can be found.
-    #[must_use]
-    pub fn located(mut self, text: &str) -> Self {
-        match &mut self {
-            Self::Value { key, line, .. } | Self::UnknownTier { key, line, .. } => *line = line_of(text, key),
-            Self::NeedsRestart { key, line } => *line = line_of(text, key),
-            _ => {}
-        }
-        self
-    }
 }
 
 impl Default for Settings {
@@ -497,29 +420,6 @@ impl TierSettings {
     }
 }
 
-/// What TOML says of a mistake. It shows the line: where that may hold a key, only the place and the
-/// words without values are kept, since messages are logged and answered with.
-fn without_keys(error: &toml::de::Error) -> String {
-    let told = error.to_string();
-    let is_shown = |line: &&str| line.trim_start().starts_with(|c: char| c.is_ascii_digit());
-    let may_hold_one = |line: &str| {
-        let line = line.to_ascii_lowercase();
-        SUSPECT.iter().any(|word| line.contains(word))
-    };
-    // `app = "the key"` in [keys] has none of the words.
-    let is_key = error.message().contains("KeySettings");
-    if !is_key && !told.lines().filter(is_shown).any(may_hold_one) {
-        return told.trim_end().to_owned();
-    }
-    let place = told.lines().next().unwrap_or_default();
-    let message = error.message();
-    let message = match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => format!("{}...{}", &message[..=first], &message[last..]),
-        _ => message.to_owned(),
-    };
-    format!("{place}\n{message}\n(the line is not shown: it may hold a key)")
-}
-
 fn within<T: Copy + PartialOrd + std::fmt::Display>(
     key: &str,
     given: T,
@@ -539,139 +439,5 @@ pub(crate) fn value(key: impl Into<String>, mend: impl Into<String>) -> Settings
         key: key.into(),
         mend: mend.into(),
         line: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(text: &str, part: &str) {
-        let message = Settings::parse(text).unwrap_err().to_string();
-        assert!(message.contains(part), "{message}");
-    }
-
-    fn catalog() -> Catalog {
-        let tier = |name: &str| Tier {
-            name: name.to_owned(),
-            class: 2,
-            input_usd_per_mtok: 1.0,
-            output_usd_per_mtok: 2.0,
-            cached_input_usd_per_mtok: None,
-            context_window: None,
-            capabilities: Capabilities::default(),
-            latency_p95_s: None,
-        };
-        Catalog::new(vec![tier("large"), tier("small")]).unwrap()
-    }
-
-    #[test]
-    fn nothing_said_is_the_default() {
-        assert_eq!(Settings::parse("").unwrap(), Settings::default());
-    }
-
-    #[test]
-    fn refusals_say_where_and_what_to_change() {
-        refused("listen = \"127.0.0.1:80\"\nqueue_size = 3", "line 2");
-        refused("\n\nworkers = \"two\"", "line 3");
-        refused("listen = \"here\"", "listen = \"here\"");
-        refused("queue_capacity = 0", "`queue_capacity` is 0; it must be 1 to 65536");
-        refused("workers = 65", "`workers` is 65");
-        refused("max_concurrency = 0", "`max_concurrency`");
-        refused("body_limit_bytes = 0", "`body_limit_bytes`");
-        refused("request_timeout_ms = 0", "`request_timeout_ms`");
-        refused("cohorts = [\"\"]", "`cohorts`");
-        refused(
-            "[tiers.\"a b\"]\ninput_usd_per_mtok = -1",
-            "`tiers.\"a b\".input_usd_per_mtok` must be US dollars",
-        );
-        refused("[tiers.a]\noutput_usd_per_mtok = nan", "output_usd_per_mtok");
-        refused("[tiers.a]\ncontext_window = 0", "context_window");
-        refused("[tiers.a]\nlatency_p95_s = 0", "latency_p95_s");
-        refused("[tiers.a]\ncapabilities = { sight = true }", "sight");
-    }
-
-    #[test]
-    fn a_key_where_none_belongs_is_not_repeated() {
-        for text in [
-            "[keys.app]\nkey = \"hush-hush\"",
-            "\n[keys]\napp = \"hush-hush\"\nsecret = 5",
-            "[keys.app]\nsha256 = 3 # sk-hush-hush",
-            "[tiers.a.endpoint]\nbase_url = \"http://h\"\napi_key = \"hush-hush\"",
-            "[tiers.a]\nendpoint = { base_url = \"http://h\", api_key_env = \"hush-hush\" }",
-            "admin_secret = \"hush-hush",
-            "[admin]\nsha256 = \"sk-hush-hush\"",
-        ] {
-            let message = Settings::parse(text).unwrap_err().to_string();
-            assert!(!message.contains("hush"), "{text}: {message}");
-            assert!(message.contains("line"), "{text}: {message}");
-        }
-    }
-
-    #[test]
-    fn what_is_shown_holds_and_hides_digests() {
-        let digest = "ab".repeat(32);
-        let text = format!(
-            "cohorts = [\"gold\"]\n[keys.a]\nsha256 = \"{digest}\"\n[keys.b]\nenv = \"B_KEY\"\ncohort = \"gold\"\n\
-             [admin]\nsha256 = \"{digest}\"\n[tiers.a.endpoint]\nbase_url = \"http://h/v1\"\n"
-        );
-        let settings = Settings::parse(&text).unwrap();
-        let shown = settings.shown(toml::Table::new(), toml::Table::new()).unwrap();
-        assert!(!shown.contains("abab") && shown.contains("timeout_s = 60"), "{shown}");
-        assert_eq!(
-            Settings::parse(&shown.replace("(not shown)", &digest)).unwrap(),
-            settings
-        );
-    }
-
-    #[test]
-    fn an_open_address_needs_consent() {
-        refused("listen = \"0.0.0.0:8080\"", "allow_without_key = true");
-        assert!(Settings::parse("listen = \"0.0.0.0:8080\"\nallow_without_key = true").is_ok());
-        let open = SocketAddr::from(([0, 0, 0, 0], 1));
-        assert_eq!(Settings::default().listening_on(open), Err(SettingsError::NoKeys(open)));
-    }
-
-    #[test]
-    fn prices_and_capabilities_are_laid_over_the_catalog() {
-        let text = "[tiers.small]\ninput_usd_per_mtok = 5\ncontext_window = 9\ncapabilities = { vision = true }";
-        let catalog = Settings::parse(text).unwrap().served(&catalog()).unwrap().catalog;
-        let small = &catalog.tiers()[1];
-        assert_eq!(
-            (
-                small.input_usd_per_mtok,
-                small.output_usd_per_mtok,
-                small.context_window
-            ),
-            (5.0, 2.0, Some(9))
-        );
-        assert_eq!(
-            small.capabilities,
-            Capabilities {
-                tools: true,
-                json_schema: true,
-                vision: true
-            }
-        );
-        assert_eq!(catalog.tiers()[0], super::tests::catalog().tiers()[0]);
-    }
-
-    #[test]
-    fn a_tier_that_is_not_there() {
-        for text in [
-            "[tiers.tiny]\ncontext_window = 9",
-            "safe_tier = \"tiny\"",
-            "[tiers.mine]\npredict_as = \"tiny\"",
-        ] {
-            let message = Settings::parse(text)
-                .unwrap()
-                .served(&catalog())
-                .unwrap_err()
-                .to_string();
-            assert!(
-                message.contains("`tiny`") && message.contains("large, small"),
-                "{message}"
-            );
-        }
     }
 }
