@@ -7,13 +7,14 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
     ("encoder", &[]),
     ("records", &["chat", "routing", "statistics"]),
     ("upstream", &["chat"]),
+    ("budgets", &[]),
     ("predictor", &["encoder", "records", "chat", "routing", "statistics"]),
     (
         "trainer",
@@ -46,11 +47,12 @@ const ALLOWED: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside crates that only these crates of ours may name.
-const RESERVED: [(&str, &[&str]); 8] = [
+const RESERVED: [(&str, &[&str]); 9] = [
     ("burn", &["encoder", "predictor", "trainer"]),
     ("axum", &["server", "replay"]),
     ("reqwest", &["upstream"]),
-    ("rusqlite", &["collect"]),
+    ("rusqlite", &["budgets", "collect"]),
+    ("redis", &["budgets"]),
     ("arrow", &["records"]),
     ("parquet", &["records"]),
     ("tokenizers", &["predictor"]),
