@@ -8,4 +8,5 @@ pub mod catalog;
 pub mod decide;
 pub mod distribution;
 pub mod evidence;
+pub mod plan;
 pub mod request;
