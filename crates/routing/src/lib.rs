@@ -10,3 +10,4 @@ pub mod distribution;
 pub mod evidence;
 pub mod plan;
 pub mod request;
+pub mod rules;
