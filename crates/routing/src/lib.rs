@@ -4,6 +4,7 @@
 //! cannot fail; a request that no tier can take gets a [`decide::Decision`] that says so.
 //! The server and the evaluation call the same [`decide::decide`].
 
+pub mod cascade;
 pub mod catalog;
 pub mod decide;
 pub mod distribution;
