@@ -83,6 +83,71 @@ pub enum Objective {
     },
     /// This tier (by index), whatever is predicted.
     Fixed(usize),
+    /// What something else than the forecast prefers; the other tiers rank behind it, so that they can stand
+    /// in. Insufficient evidence changes nothing, since no forecast is asked.
+    Preferred {
+        /// A class or a tier.
+        what: Preferred,
+        /// Who says so.
+        why: Because,
+    },
+}
+
+/// What is preferred without a forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preferred {
+    /// The cheapest tier of this class; where none fits, of the nearest class, of two the dearer kind.
+    Class(u8),
+    /// This tier (by index); where it does not fit, the next dearer one, and last the cheaper ones.
+    Tier(usize),
+}
+
+/// Who prefers a tier without a forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// A rule fired.
+    Rule,
+    /// The classifier of the cheapest tier that is good enough.
+    Classifier,
+    /// A die.
+    Chance,
+    /// A cascade begins here.
+    Cascade,
+    /// A budget is spent: the cheapest tier, and no better one.
+    Budget,
+    /// A plan gave this step the tier.
+    Plan,
+}
+
+impl Because {
+    fn reason(self) -> Reason {
+        match self {
+            Self::Rule => Reason::RuleFired,
+            Self::Classifier => Reason::Classified,
+            Self::Chance => Reason::ByChance,
+            Self::Cascade => Reason::CascadeBegun,
+            Self::Budget => Reason::BudgetSpent,
+            Self::Plan => Reason::Planned,
+        }
+    }
+}
+
+/// What may still be spent; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Budget {
+    /// US dollars.
+    pub usd: Option<f64>,
+    /// Tokens, input and output together.
+    pub tokens: Option<f64>,
+}
+
+impl Budget {
+    /// Whether a call of this cost and size is within it.
+    pub fn admits(&self, usd: f64, tokens: f64) -> bool {
+        self.usd.is_none_or(|left| usd <= left) && self.tokens.is_none_or(|left| tokens <= left)
+    }
 }
 
 /// What the caller allows, beside the objective.
@@ -96,6 +161,8 @@ pub struct Constraints {
     pub unavailable: Vec<(usize, Exclusion)>,
     /// Largest expected cost of the call, US dollars.
     pub max_cost_usd: Option<f64>,
+    /// What session, key, cohort and all together may still spend.
+    pub budget: Budget,
     /// Largest 95th percentile of latency, seconds; a tier of unknown latency passes.
     pub max_latency_s: Option<f64>,
     /// Set when the prompt is too far from all that was trained on: the tier (by index) to take.
@@ -124,6 +191,8 @@ pub enum Exclusion {
     ContextWindow,
     /// It is expected to cost more than allowed.
     Cost,
+    /// It is expected to take more than a budget has left.
+    Budget,
     /// It is expected to take longer than allowed.
     Latency,
 }
@@ -146,6 +215,18 @@ pub enum Reason {
     InsufficientEvidence,
     /// The caller named it.
     NamedByCaller,
+    /// A rule fired.
+    RuleFired,
+    /// The classifier named it.
+    Classified,
+    /// A die fell on it.
+    ByChance,
+    /// A cascade begins with it.
+    CascadeBegun,
+    /// A budget is spent: the cheapest tier.
+    BudgetSpent,
+    /// A plan gave the step to it.
+    Planned,
     /// No tier is left after filtering.
     NoTierFits,
 }
@@ -184,7 +265,7 @@ pub fn decide(catalog: &Catalog, forecasts: &[Forecast], objective: Objective, c
             None => fitting.push(tier),
         }
     }
-    let (order, reason) = rank(fitting, forecasts, objective, constraints.unknown_ground);
+    let (order, reason) = rank(catalog, fitting, forecasts, objective, constraints.unknown_ground);
     let ranked: Vec<Ranked> = order
         .into_iter()
         .map(|tier| Ranked {
@@ -195,9 +276,19 @@ pub fn decide(catalog: &Catalog, forecasts: &[Forecast], objective: Objective, c
     Decision {
         chosen: ranked.first().map(|first| first.tier),
         reason,
+        propensity: propensity(objective, ranked.len()),
         ranked,
         excluded,
-        propensity: 1.0,
+    }
+}
+
+/// A die falls on every fitting tier alike; everything else is certain.
+fn propensity(objective: Objective, n_fitting: usize) -> f64 {
+    match objective {
+        Objective::Preferred {
+            why: Because::Chance, ..
+        } if n_fitting > 0 => 1.0 / n_fitting as f64,
+        _ => 1.0,
     }
 }
 
@@ -225,6 +316,7 @@ fn exclusion(catalog: &Catalog, forecast: &Forecast, tier_idx: usize, constraint
             Exclusion::ContextWindow,
         ),
         (over(Some(forecast.cost_usd), constraints.max_cost_usd), Exclusion::Cost),
+        (!constraints.budget.admits(forecast.cost_usd, tokens), Exclusion::Budget),
         (
             over(forecast.latency_p95_s, constraints.max_latency_s),
             Exclusion::Latency,
@@ -236,13 +328,14 @@ fn exclusion(catalog: &Catalog, forecast: &Forecast, tier_idx: usize, constraint
 fn is_acceptable(objective: Objective, forecast: &Forecast) -> bool {
     match objective {
         Objective::Cheapest(level) | Objective::Fastest(level) => level.holds(&forecast.quality),
-        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) => true,
+        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) | Objective::Preferred { .. } => true,
     }
 }
 
 /// The fitting tiers, best first, and why the first is first. Ties go to the cheaper, then to the
 /// earlier tier.
 fn rank(
+    catalog: &Catalog,
     mut fitting: Vec<usize>,
     forecasts: &[Forecast],
     objective: Objective,
@@ -282,6 +375,16 @@ fn rank(
             bring_to_front(&mut fitting, wanted);
             Reason::NamedByCaller
         }
+        Objective::Preferred { what, why } => {
+            fitting.sort_by(|a, b| {
+                let (a_is, b_is) = (
+                    distance(what, *a, catalog, forecasts),
+                    distance(what, *b, catalog, forecasts),
+                );
+                a_is.0.cmp(&b_is.0).then(a_is.1.total_cmp(&b_is.1)).then(a.cmp(b))
+            });
+            why.reason()
+        }
         Objective::Cheapest(level) | Objective::Fastest(level) => {
             let (mut good, mut rest): (Vec<usize>, Vec<usize>) =
                 fitting.iter().partition(|tier| level.holds(&forecasts[**tier].quality));
@@ -307,12 +410,27 @@ fn rank(
         }
     };
     if let Some(safe) = unknown_ground
-        && !matches!(objective, Objective::Fixed(_))
+        && !matches!(objective, Objective::Fixed(_) | Objective::Preferred { .. })
     {
         bring_to_front(&mut fitting, safe);
         reason = Reason::InsufficientEvidence;
     }
     (fitting, reason)
+}
+
+/// How far a tier is from what is preferred: steps, and within a step the cost.
+fn distance(what: Preferred, tier: usize, catalog: &Catalog, forecasts: &[Forecast]) -> (u8, f64) {
+    let cost = forecasts[tier].ask_cost_usd;
+    match what {
+        Preferred::Class(wanted) => {
+            let class = catalog.tiers()[tier].class;
+            // Of two classes as near the lower number is the dearer kind.
+            (2 * class.abs_diff(wanted) + u8::from(class > wanted), cost)
+        }
+        Preferred::Tier(wanted) if tier == wanted => (0, 0.0),
+        Preferred::Tier(wanted) if cost >= forecasts[wanted].ask_cost_usd => (1, cost),
+        Preferred::Tier(_) => (2, -cost),
+    }
 }
 
 fn bring_to_front(tiers: &mut [usize], wanted: usize) {
@@ -454,6 +572,68 @@ mod tests {
             Some(0),
             Reason::InsufficientEvidence,
         );
+    }
+
+    #[test]
+    fn what_is_preferred_leads_and_the_others_can_stand_in() {
+        let free = Constraints::default();
+        let prefer = |what, why| Objective::Preferred { what, why };
+        let rule = |class| prefer(Preferred::Class(class), Because::Rule);
+        check(rule(2), &free, Some(2), Reason::RuleFired);
+        let order = |objective, constraints: &Constraints| -> Vec<usize> {
+            let decision = decide(&catalog(), &forecasts(), objective, constraints);
+            decision.ranked.iter().map(|ranked| ranked.tier).collect()
+        };
+        let classified = prefer(Preferred::Tier(1), Because::Classifier);
+        check(classified, &free, Some(1), Reason::Classified);
+        assert_eq!(
+            order(classified, &free),
+            [1, 0, 2],
+            "the next dearer one, then the cheaper"
+        );
+        let gone = Constraints {
+            excluded: vec![1],
+            unknown_ground: Some(2),
+            ..Constraints::default()
+        };
+        assert_eq!(order(classified, &gone), [0, 2]);
+        check(
+            prefer(Preferred::Tier(2), Because::Chance),
+            &gone,
+            Some(2),
+            Reason::ByChance,
+        );
+    }
+
+    #[test]
+    fn of_two_classes_as_near_the_dearer_kind_leads() {
+        let mut tiers = catalog().tiers().to_vec();
+        (tiers[0].class, tiers[1].class, tiers[2].class) = (1, 3, 4);
+        let objective = Objective::Preferred {
+            what: Preferred::Class(2),
+            why: Because::Rule,
+        };
+        let decision = decide(
+            &Catalog::new(tiers).unwrap(),
+            &forecasts(),
+            objective,
+            &Constraints::default(),
+        );
+        let order: Vec<usize> = decision.ranked.iter().map(|ranked| ranked.tier).collect();
+        assert_eq!(order, [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_a_budget_has_left_enters_the_choice() {
+        let with = |usd, tokens| Constraints {
+            budget: Budget { usd, tokens },
+            ..Constraints::default()
+        };
+        check(FLOOR_7, &with(Some(2.0), None), Some(1), Reason::CheapestAcceptable);
+        check(FLOOR_7, &with(Some(1.5), None), Some(2), Reason::NoneAcceptable);
+        check(FLOOR_7, &with(None, Some(199.0)), None, Reason::NoTierFits);
+        let spent = decide(&catalog(), &forecasts(), FLOOR_7, &with(Some(0.0), None));
+        assert!(spent.excluded.iter().all(|(_, why)| *why == Exclusion::Budget));
     }
 
     #[test]
