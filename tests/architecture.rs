@@ -23,7 +23,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
     (
         "server",
-        &["upstream", "predictor", "records", "chat", "routing", "statistics"],
+        &["budgets", "upstream", "predictor", "records", "chat", "routing", "statistics"],
     ),
     ("collect", &["upstream", "records", "chat", "routing", "statistics"]),
     ("replay", &["records", "chat"]),
@@ -35,6 +35,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "server",
             "collect",
             "replay",
+            "budgets",
             "upstream",
             "predictor",
             "encoder",

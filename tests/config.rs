@@ -257,6 +257,12 @@ fn config_schema_has_every_key_and_no_other() {
             "/$defs/endpoint",
         ),
         ("[service_levels.a]\nno_such_key = 1", "/$defs/service_level"),
+        ("[[rules]]\nname = \"a\"\nno_such_key = 1", "/$defs/rule"),
+        ("[budgets]\nno_such_key = 1", "/$defs/budgets"),
+        (
+            "[[budgets.limits]]\nscope = \"all\"\nno_such_key = 1",
+            "/$defs/limit",
+        ),
         ("[keys.a]\nno_such_key = 1", "/$defs/key"),
         ("[admin]\nno_such_key = 1", "/$defs/key"),
         ("[collect]\nno_such_key = 1", "/$defs/collect"),

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server with a `tiercast.toml` of its own.
 pub(crate) struct Gateway {
-    server: Server,
+    pub(crate) server: Server,
     folder: TempDir,
 }
 
@@ -38,10 +38,16 @@ pub(crate) fn tier(name: &str, url: &str, more: &str) -> String {
 
 impl Gateway {
     pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same with environment variables.
+    pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiercast.toml");
         fs::write(&path, config).unwrap();
-        let server = Server::run(&["serve", "--checkpoint", CHECKPOINT, "--config", path.to_str().unwrap()]);
+        let arguments = ["serve", "--checkpoint", CHECKPOINT, "--config", path.to_str().unwrap()];
+        let server = Server::run_with(&arguments, variables);
         Self { server, folder }
     }
 
@@ -50,7 +56,7 @@ impl Gateway {
     }
 
     /// Both tiers at one replay.
-    fn before(replay: &Server) -> Self {
+    pub(crate) fn before(replay: &Server) -> Self {
         Self::start(&(tier("large", replay.url(), "") + &tier("small", replay.url(), "")))
     }
 
@@ -58,21 +64,21 @@ impl Gateway {
         fs::write(self.folder.path().join("tiercast.toml"), config).unwrap();
     }
 
-    fn chat(&self, model: &str, text: &str) -> Reply {
+    pub(crate) fn chat(&self, model: &str, text: &str) -> Reply {
         self.chat_with(model, text, &json!({}), &[])
     }
 
-    fn chat_with(&self, model: &str, text: &str, more: &Value, headers: &[(&str, &str)]) -> Reply {
+    pub(crate) fn chat_with(&self, model: &str, text: &str, more: &Value, headers: &[(&str, &str)]) -> Reply {
         self.server
             .post_with("/v1/chat/completions", headers, &body(model, text, more))
     }
 
-    fn stats(&self) -> Value {
+    pub(crate) fn stats(&self) -> Value {
         self.server.get("/v1/stats").json()
     }
 }
 
-fn body(model: &str, text: &str, more: &Value) -> Value {
+pub(crate) fn body(model: &str, text: &str, more: &Value) -> Value {
     let mut body = ask(text);
     body["model"] = json!(model);
     for (name, value) in more.as_object().unwrap() {

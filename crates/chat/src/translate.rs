@@ -89,7 +89,7 @@ pub fn summarise(body: &Object, dialect: Dialect) -> Result<StreamSummary, BadRe
     })
 }
 
-fn read_reply(body: &Object, dialect: Dialect) -> Result<Reply, BadReply> {
+pub(crate) fn read_reply(body: &Object, dialect: Dialect) -> Result<Reply, BadReply> {
     match dialect {
         Dialect::Chat => chat::reply::read(body),
         Dialect::Responses => responses::reply::read(body),

@@ -83,7 +83,7 @@ pub(crate) fn methods(study: &Study<'_>, predicted: Vec<baselines::Predicted>) -
     methods
 }
 
-fn data(study: &Study<'_>) -> DataSummary {
+pub(crate) fn data(study: &Study<'_>) -> DataSummary {
     let prompts = study
         .items
         .prompts
@@ -109,7 +109,7 @@ fn data(study: &Study<'_>) -> DataSummary {
     }
 }
 
-fn tiers(study: &Study<'_>) -> Vec<TierSummary> {
+pub(crate) fn tiers(study: &Study<'_>) -> Vec<TierSummary> {
     let (quality, cost) = (study.items.quality.tier_means(), study.items.cost.tier_means());
     let is_whole = |tier: usize| {
         let outcomes = study.items.outcomes.iter().skip(tier).step_by(study.n_tiers);
@@ -323,4 +323,4 @@ fn notes(study: &Study<'_>, methods: &[Method], mut notes: Vec<String>) -> Vec<S
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,6 +8,7 @@ pub mod evaluate;
 mod interval;
 mod method;
 mod operating;
+pub mod policies;
 mod prediction;
 pub mod render;
 pub mod report;

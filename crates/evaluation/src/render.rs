@@ -23,6 +23,7 @@ mod label;
 mod markdown;
 mod number;
 mod plain;
+pub mod policies;
 mod results;
 mod selective;
 mod small;

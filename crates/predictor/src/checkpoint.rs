@@ -15,10 +15,12 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tiercast_encoder::dense::DENSE_DIM;
 use tiercast_encoder::weights::EncoderError;
-use tiercast_routing::catalog::Catalog;
+use tiercast_routing::catalog::{Catalog, Tier};
 use tiercast_routing::distribution::GRID;
 
+use crate::added::AddedTier;
 use crate::calibration::TierCalibration;
+use crate::classifier::Classifier;
 use crate::device::DeviceError;
 use crate::encoder;
 use crate::encoding::Encoding;
@@ -42,6 +44,9 @@ const VIEWS: &str = "views.bpk";
 const NEIGHBOURS: &str = "neighbours.bin";
 const POOL: &str = "pool.json";
 const ENCODER: &str = "encoder.bin";
+const ADDED: &str = "added.json";
+const CLASSIFIER: &str = "classifier.json";
+const CLASSIFIER_WEIGHTS: &str = "classifier.bin";
 const CURVES: &str = "curves.json";
 const CARD: &str = "README.md";
 
@@ -58,6 +63,91 @@ pub struct ServiceLevels {
     pub cheap: f64,
 }
 
+/// What a certificate bounds, for a request that goes to another tier than the dearest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The answer is below the target.
+    Missed,
+    /// The answer is below the target, and the dearest tier's would have reached it.
+    Avoidable,
+}
+
+impl Loss {
+    /// As written on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missed => "missed",
+            Self::Avoidable => "avoidable",
+        }
+    }
+}
+
+/// "Among requests sent to a cheaper tier than the dearest, the share that is lost is at most `alpha`, with
+/// confidence 1 - `delta`": of the cheapest tier above a floor on expected quality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// What counts as lost.
+    pub loss: Loss,
+    /// Quality that an answer has to reach.
+    pub target: f64,
+    /// Largest share lost.
+    pub alpha: f64,
+    /// Probability with which the statement may be wrong.
+    pub delta: f64,
+    /// The boldest floor that is certified and the safest one that was tested, between which the statement
+    /// holds; `None` where nothing could be certified.
+    pub floors: Option<[f64; 2]>,
+    /// Share of the rows that go to a cheaper tier at the boldest floor.
+    pub share: f64,
+    /// Rows that go there.
+    pub n_cheaper: usize,
+    /// Those of them that were lost.
+    pub n_losses: usize,
+    /// Share lost when every row goes to the cheapest tier: how hard the data is.
+    pub loss_of_cheapest: f64,
+    /// Rows the certificate rests on; nothing was fitted on them.
+    pub n_rows: usize,
+}
+
+impl Certificate {
+    /// Whether a floor on expected quality is covered.
+    pub fn covers(&self, floor: f64) -> bool {
+        self.floors.is_some_and(|[boldest, safest]| (boldest..=safest).contains(&floor))
+    }
+
+    /// The statement, or that there is none, in words.
+    pub fn sentence(&self) -> String {
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let lost = match self.loss {
+            Loss::Missed => format!("answers below {}", self.target),
+            Loss::Avoidable => format!("answers below {} where the dearest tier reaches it", self.target),
+        };
+        match self.floors {
+            Some([boldest, safest]) => format!(
+                "certified with confidence {}: among requests sent to a cheaper tier than the dearest, at most {} are {lost}; \
+                 holds for floors from {boldest} to {safest}, at the lower one {} of the requests go to a cheaper tier ({} of {} lost)",
+                percent(1.0 - self.delta),
+                percent(self.alpha),
+                percent(self.share),
+                self.n_losses,
+                self.n_cheaper
+            ),
+            None => format!(
+                "not certified: at most {} {lost} among requests sent to a cheaper tier cannot be had with confidence {} on these \
+                 {} rows; the cheapest tier alone loses {}, so at least {} of the requests have to go to the dearest tier. \
+                 Allow more, or bring more validation rows",
+                percent(self.alpha),
+                percent(1.0 - self.delta),
+                self.n_rows,
+                percent(self.loss_of_cheapest),
+                percent(((self.loss_of_cheapest - self.alpha) / (1.0 - self.alpha)).max(0.0))
+            ),
+        }
+    }
+}
+
 /// `calibration.json`: what was fitted on the validation split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +158,9 @@ pub struct Calibration {
     pub tiers: Vec<TierCalibration>,
     /// Floors behind the virtual names.
     pub service_levels: ServiceLevels,
+    /// What is guaranteed, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
 }
 
 /// A file the checkpoint was trained on.
@@ -141,12 +234,28 @@ pub struct Contents {
     pub neighbours: Neighbours,
     /// How the views are pooled.
     pub pool: Pool,
-    /// The tiers.
+    /// What the policy `classifier` rests on, where it could be fitted.
+    pub classifier: Option<Classifier>,
+    /// The tiers that were trained on.
     pub catalog: Catalog,
+    /// Tiers that were added since.
+    pub added: Vec<AddedTier>,
     /// Corrections and service levels.
     pub calibration: Calibration,
     /// How it came about.
     pub provenance: Provenance,
+}
+
+impl Contents {
+    /// The trained tiers, then the added ones.
+    pub fn tiers(&self) -> impl Iterator<Item = &Tier> {
+        self.catalog.tiers().iter().chain(self.added.iter().map(|added| &added.tier))
+    }
+
+    /// The same as a catalog; two of one name are refused.
+    pub fn whole_catalog(&self) -> Result<Catalog, CheckpointError> {
+        Catalog::new(self.tiers().cloned().collect()).map_err(|error| invalid(ADDED, error))
+    }
 }
 
 /// Why a checkpoint cannot be opened or saved.
@@ -265,6 +374,13 @@ fn files(contents: &Contents, curves: &str, card: &str) -> Vec<(&'static str, Ve
     if let Some(encoder) = &contents.encoder {
         files.push((ENCODER, encoder.clone()));
     }
+    if !contents.added.is_empty() {
+        files.push((ADDED, json(&contents.added)));
+    }
+    if let Some(classifier) = &contents.classifier {
+        files.push((CLASSIFIER, json(classifier)));
+        files.push((CLASSIFIER_WEIGHTS, classifier.weights_to_bytes()));
+    }
     files
 }
 
@@ -284,7 +400,7 @@ fn manifest(contents: &Contents, files: &[(&str, Vec<u8>)]) -> Manifest {
         format_version: FORMAT_VERSION,
         id: sha256(lines.as_bytes())[..12].to_owned(),
         feature_version: contents.encoding.feature_version,
-        tiers: contents.catalog.tiers().iter().map(|tier| tier.name.clone()).collect(),
+        tiers: contents.tiers().map(|tier| tier.name.clone()).collect(),
         provenance: contents.provenance.clone(),
         files,
     }
@@ -349,7 +465,11 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
     check_encoding(&encoding, &network).map_err(|what| invalid(FEATURES, what))?;
     let catalog: Catalog = parse(folder, &manifest, CATALOG)?;
     let calibration: Calibration = parse(folder, &manifest, CALIBRATION)?;
-    check_tiers(&manifest, &network, &catalog, &calibration)?;
+    let added: Vec<AddedTier> = match manifest.files.contains_key(ADDED) {
+        true => parse(folder, &manifest, ADDED)?,
+        false => Vec::new(),
+    };
+    check_tiers(&manifest, &network, (&catalog, &added), &calibration)?;
     let tables = weights::tables_from_bytes(read(folder, &manifest, VIEWS)?, &network, &encoding)
         .map_err(|what| invalid(VIEWS, what))?;
     let neighbours = read_neighbours(folder, &manifest, &network, &encoding)?;
@@ -359,6 +479,7 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
         0 => None,
         _ => Some(read(folder, &manifest, ENCODER)?),
     };
+    let classifier = read_classifier(folder, &manifest, &encoding, network.n_tiers)?;
     let weights = read(folder, &manifest, WEIGHTS)?;
     let least = network.n_params() * size_of::<f32>();
     if weights.len() < least {
@@ -378,11 +499,29 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
             tables,
             neighbours,
             pool,
+            classifier,
             catalog,
+            added,
             calibration,
             provenance,
         },
     ))
+}
+
+fn read_classifier(
+    folder: &Path,
+    manifest: &Manifest,
+    encoding: &Encoding,
+    n_tiers: usize,
+) -> Result<Option<Classifier>, CheckpointError> {
+    if !manifest.files.contains_key(CLASSIFIER) {
+        return Ok(None);
+    }
+    let bare: Classifier = parse(folder, manifest, CLASSIFIER)?;
+    let bytes = read(folder, manifest, CLASSIFIER_WEIGHTS)?;
+    let n_columns = encoding.d_dense() + encoding.ngram_hashes.len();
+    let whole = bare.with_weights(&bytes, n_tiers, n_columns);
+    whole.map(Some).map_err(|what| invalid(CLASSIFIER, what))
 }
 
 /// The size of the file says how many prompts it holds.
@@ -480,15 +619,19 @@ fn check_encoding(encoding: &Encoding, network: &NetworkConfig) -> Result<(), St
 fn check_tiers(
     manifest: &Manifest,
     network: &NetworkConfig,
-    catalog: &Catalog,
+    (catalog, added): (&Catalog, &[AddedTier]),
     calibration: &Calibration,
 ) -> Result<(), CheckpointError> {
     let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
-    if names != manifest.tiers {
+    let all: Vec<&str> = names.iter().copied().chain(added.iter().map(|added| added.tier.name.as_str())).collect();
+    if all != manifest.tiers {
         return Err(invalid(
             CATALOG,
-            format!("tiers {names:?} are not those of the manifest {:?}", manifest.tiers),
+            format!("tiers {all:?} are not those of the manifest {:?}", manifest.tiers),
         ));
+    }
+    for added in added {
+        added.check(names.len()).map_err(|what| invalid(ADDED, what))?;
     }
     if network.n_tiers != names.len() {
         return Err(invalid(

@@ -1,8 +1,10 @@
 //! Request to features to network to a calibrated quality distribution per tier, and the
 //! checkpoint that holds it. Inference only; `trainer` fits.
 
+pub mod added;
 pub mod calibration;
 pub mod checkpoint;
+pub mod classifier;
 pub mod device;
 pub mod encoder;
 pub mod encoding;

@@ -10,10 +10,12 @@ use tiercast_routing::decide::Forecast;
 use tiercast_routing::evidence::{Assessment, Evidence};
 use tiercast_routing::request::Request;
 
+use crate::added::AddedTier;
 use crate::calibration::TierCalibration;
-use crate::checkpoint::{self, CheckpointError, Contents, Manifest, ServiceLevels};
+use crate::classifier::Classifier;
+use crate::checkpoint::{self, Certificate, CheckpointError, Contents, Manifest, ServiceLevels};
 use crate::device::DeviceKind;
-use crate::encoding::Encoding;
+use crate::encoding::{Encoded, Encoding};
 use crate::features::Featuriser;
 use crate::member::Member;
 use crate::model::{Model, Raw};
@@ -23,10 +25,13 @@ use crate::weights;
 pub struct Predictor {
     manifest: Manifest,
     n_params: usize,
+    /// The trained tiers, then the added ones.
     catalog: Catalog,
+    added: Vec<AddedTier>,
     calibration: checkpoint::Calibration,
     encoding: Encoding,
     model: Model,
+    classifier: Option<Classifier>,
     featuriser: Featuriser,
 }
 
@@ -51,6 +56,7 @@ impl Predictor {
             Some(weights) => Featuriser::with_dense(DenseEncoder::from_bytes(weights)?),
             None => Featuriser::new(),
         };
+        let catalog = contents.whole_catalog()?;
         let model = Model {
             members: network.members.iter().map(Member::new).collect(),
             tables: contents.tables,
@@ -60,10 +66,12 @@ impl Predictor {
         Ok(Self {
             n_params: contents.network.n_params(),
             manifest,
-            catalog: contents.catalog,
+            catalog,
+            added: contents.added,
             calibration: contents.calibration,
             encoding: contents.encoding,
             model,
+            classifier: contents.classifier,
             featuriser,
         })
     }
@@ -71,6 +79,18 @@ impl Predictor {
     /// The tiers, in the order of every forecast.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Tiers that the network was trained on; they lead the catalog.
+    pub fn n_trained(&self) -> usize {
+        self.catalog.tiers().len() - self.added.len()
+    }
+
+    /// Forecasts of the trained tiers alone, for each of the inputs.
+    pub fn trained(&self, inputs: &[Features]) -> Vec<Vec<Forecast>> {
+        let mut all = self.forecast(inputs);
+        all.iter_mut().for_each(|forecasts| forecasts.truncate(self.n_trained()));
+        all
     }
 
     /// What the checkpoint is and how it came about.
@@ -88,6 +108,16 @@ impl Predictor {
         self.calibration.service_levels
     }
 
+    /// What is guaranteed, where that was asked for in training.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.calibration.certificate.as_ref()
+    }
+
+    /// What predicts the cheapest tier that is good enough directly, where the checkpoint has it.
+    pub fn classifier(&self) -> Option<&Classifier> {
+        self.classifier.as_ref()
+    }
+
     /// Trainable parameters of the network.
     pub fn n_params(&self) -> usize {
         self.n_params
@@ -101,6 +131,11 @@ impl Predictor {
     /// Features of a request.
     pub fn features(&self, request: &Request) -> Features {
         self.featuriser.features(request)
+    }
+
+    /// What the model says of a request before calibration.
+    pub fn raw(&self, features: &Features) -> Raw {
+        self.model.raw(&self.encoding.encode(features))
     }
 
     /// Forecasts, one per tier in catalog order, for each of the inputs.
@@ -121,9 +156,38 @@ impl Predictor {
 
     /// The same for one request.
     pub fn assess_one(&self, features: &Features) -> Assessment {
-        let raw = self.model.raw(&self.encoding.encode(features));
-        assessment_of(&self.catalog, &self.calibration.tiers, &raw, features)
+        let row = self.encoding.encode(features);
+        let raw = self.model.raw(&row);
+        let mut assessment = assessment_of(&self.catalog, &self.calibration.tiers, &raw, features);
+        assessment.enough = self.classifier.as_ref().map(|classifier| per_tier(classifier, &row));
+        extend(&mut assessment, &self.added, features);
+        assessment
     }
+}
+
+/// Adds what is expected of the added tiers. The classifier knows nothing of them: to it, one is enough where
+/// a trained tier that costs no more is.
+pub fn extend(assessment: &mut Assessment, added: &[AddedTier], features: &Features) {
+    let n_trained = assessment.forecasts.len();
+    for tier in added {
+        let trained = &assessment.forecasts[..n_trained];
+        let forecast = tier.forecast(trained, features);
+        let cheaper = trained.iter().map(|other| other.ask_cost_usd <= forecast.ask_cost_usd);
+        if let Some(enough) = &mut assessment.enough {
+            let known = cheaper.zip(enough.iter()).filter(|(is_cheaper, _)| *is_cheaper);
+            let most = known.map(|(_, share)| *share).fold(0.0, f64::max);
+            enough.push(most);
+        }
+        assessment.forecasts.push(forecast);
+    }
+}
+
+fn per_tier(classifier: &Classifier, row: &Encoded) -> Vec<f64> {
+    let mut enough = vec![0.0; classifier.order.len()];
+    for (tier, share) in classifier.order.iter().zip(classifier.enough(row)) {
+        enough[*tier] = share;
+    }
+    enough
 }
 
 /// Forecasts of all tiers from what the model says of a row.
@@ -136,6 +200,7 @@ pub fn assessment_of(catalog: &Catalog, fits: &[TierCalibration], raw: &Raw, fea
             .map(|(tier_idx, (tier, fit))| forecast_of(tier, tier_idx, fit, raw, features))
             .collect(),
         evidence: if is_empty { Evidence::NONE } else { raw.evidence },
+        enough: None,
     }
 }
 

@@ -125,6 +125,14 @@ impl Cascade {
         Ok(Self { stages, stop })
     }
 
+    /// The same stages, an answer of any of them taken from this estimate on, drawn into [0, 1].
+    #[must_use]
+    pub fn with_threshold(mut self, threshold: f64) -> Self {
+        let n = self.stages.len() - 1;
+        self.stop = Stop::Thresholds(vec![threshold.clamp(0.0, 1.0); n]);
+        self
+    }
+
     /// The tiers, by index in the catalog, cheapest first.
     pub fn stages(&self) -> &[usize] {
         &self.stages

@@ -35,4 +35,7 @@ pub struct Assessment {
     pub forecasts: Vec<Forecast>,
     /// Whether a decision may rest on them.
     pub evidence: Evidence,
+    /// What the classifier says, where there is one: per tier, in catalog order, the probability that it or a
+    /// cheaper one is good enough.
+    pub enough: Option<Vec<f64>>,
 }

@@ -49,6 +49,10 @@ pub(crate) struct TierAccount {
     pub(crate) fallbacks_in: u64,
     /// Calls that went on to another tier.
     pub(crate) fallbacks_out: u64,
+    /// Calls of a cascade that came after an answer that was not good enough.
+    pub(crate) escalations_in: u64,
+    /// Answers of a cascade that were not good enough.
+    pub(crate) escalations_out: u64,
     pub(crate) input_tokens: f64,
     pub(crate) cached_input_tokens: f64,
     pub(crate) output_tokens: f64,
@@ -72,6 +76,12 @@ impl Accounts {
         let mut all = self.lock();
         all.entry(from.to_owned()).or_default().fallbacks_out += 1;
         all.entry(to.to_owned()).or_default().fallbacks_in += 1;
+    }
+
+    pub(crate) fn escalated(&self, from: &str, to: &str) {
+        let mut all = self.lock();
+        all.entry(from.to_owned()).or_default().escalations_out += 1;
+        all.entry(to.to_owned()).or_default().escalations_in += 1;
     }
 
     pub(crate) fn settle(&self, tier: &str, call: &Call) {

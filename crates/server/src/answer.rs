@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tiercast_routing::decide::{Acceptable, Constraints, Decision, Exclusion, Forecast, Objective, Reason, decide};
+use tiercast_predictor::checkpoint::Loss;
+use tiercast_routing::decide::{
+    Acceptable, Constraints, Decision, Exclusion, Forecast, Objective, Preferred, Reason, decide,
+};
 use tiercast_routing::distribution::GRID;
 use tiercast_routing::evidence::Evidence;
 
@@ -45,10 +48,17 @@ pub struct DecisionView {
     pub predicted_as: Option<String>,
     /// Why it was chosen.
     pub reason: String,
-    /// What chose it: `meta` (the predictor) or `fixed` (the caller).
+    /// What chose it: `meta` (the predictor), `rules`, `classifier`, `random` or `fixed` (the caller).
     pub policy: &'static str,
+    /// The rule that fired, where rules decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// The checkpoint that predicted.
     pub checkpoint: String,
+    /// What is guaranteed of this decision, where something is: the share of requests sent to a cheaper tier
+    /// that is lost at most, and the confidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateView>,
     /// Probability with which this tier was chosen.
     pub propensity: f64,
     /// What was looked for.
@@ -63,6 +73,19 @@ pub struct DecisionView {
     pub cost_usd: f64,
     /// 95th percentile of its latency, milliseconds, where known.
     pub latency_ms: Option<f64>,
+}
+
+/// A guarantee.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CertificateView {
+    /// `missed` (below the target) or `avoidable` (and the dearest tier reaches it).
+    pub loss: Loss,
+    /// Quality that an answer has to reach.
+    pub target: f64,
+    /// Largest share lost.
+    pub alpha: f64,
+    /// Probability that this holds.
+    pub confidence: f64,
 }
 
 /// A tier that is out of the question.
@@ -168,8 +191,10 @@ fn decision_view(
         tier_class: tier.class,
         predicted_as: deployment.borrowed_from(chosen).map(str::to_owned),
         reason: reason_word(decision.reason),
-        policy: dials.policy,
+        policy: dials.policy.name(),
+        rule: dials.rule.clone(),
         checkpoint: deployment.checkpoint().to_owned(),
+        certificate: certificate(deployment, decision, dials.objective),
         propensity: decision.propensity,
         objective: objective_view(dials.objective, deployment),
         ranked: decision
@@ -188,6 +213,22 @@ fn decision_view(
         cost_usd: forecast.cost_usd,
         latency_ms: milliseconds(forecast),
     }
+}
+
+/// Holds for the cheapest tier above a floor that was tested, where nothing but quality and cost decided.
+fn certificate(deployment: &Deployment, decision: &Decision, objective: Objective) -> Option<CertificateView> {
+    let certificate = deployment.certificate()?;
+    let is_covered = match objective {
+        Objective::Cheapest(Acceptable::Floor(floor)) => certificate.covers(floor),
+        _ => false,
+    };
+    let is_plain = decision.reason == Reason::CheapestAcceptable && decision.excluded.is_empty();
+    (is_covered && is_plain).then(|| CertificateView {
+        loss: certificate.loss,
+        target: certificate.target,
+        alpha: certificate.alpha,
+        confidence: 1.0 - certificate.delta,
+    })
 }
 
 fn tier_view(
@@ -228,7 +269,7 @@ fn target(objective: Objective) -> Option<f64> {
             Acceptable::Floor(floor) => floor,
             Acceptable::Confidence { target, .. } => target,
         }),
-        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) => None,
+        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) | Objective::Preferred { .. } => None,
     }
 }
 
@@ -245,6 +286,10 @@ fn objective_view(objective: Objective, deployment: &Deployment) -> Value {
         Objective::Best => json!({ "kind": "best" }),
         Objective::TradeOff { lambda_per_usd } => json!({ "kind": "trade_off", "lambda_per_usd": lambda_per_usd }),
         Objective::Fixed(tier) => json!({ "kind": "fixed", "tier": deployment.name(tier) }),
+        Objective::Preferred { what, why } => match what {
+            Preferred::Class(class) => json!({ "kind": "preferred", "by": why, "class": class }),
+            Preferred::Tier(tier) => json!({ "kind": "preferred", "by": why, "tier": deployment.name(tier) }),
+        },
     }
 }
 
@@ -314,6 +359,7 @@ fn why_of(exclusion: Exclusion) -> &'static str {
         Exclusion::NoVision => "reads no images (no `vision`)",
         Exclusion::ContextWindow => "prompt and reply are longer than its context window",
         Exclusion::Cost => "expected to cost more than x-tiercast-max-cost-usd",
+        Exclusion::Budget => "expected to take more than a budget has left",
         Exclusion::Latency => "expected to take longer than x-tiercast-latency-ms",
     }
 }
@@ -339,6 +385,7 @@ fn mend_of(exclusion: Exclusion) -> &'static str {
         }
         Exclusion::ContextWindow => "shorten the conversation, or correct `context_window` in tiercast.toml",
         Exclusion::Cost => "raise x-tiercast-max-cost-usd",
+        Exclusion::Budget => "wait for the budget to be renewed, or raise it ([budgets] in tiercast.toml)",
         Exclusion::Latency => "raise x-tiercast-latency-ms, or send x-tiercast-mode: async",
     }
 }

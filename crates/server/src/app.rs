@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Extension, Request, State as Shared};
+use axum::extract::{Extension, Path, Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -22,22 +22,25 @@ use tiercast_routing::request::Request as Ask;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::Answer;
-use crate::dials::{Dials, VIRTUAL_MODELS};
+use crate::budgets::Purses;
+use crate::dials::{self, CERTIFIED_MODEL, Dials, VIRTUAL_MODELS};
 use crate::error::{Error, in_dialect};
 use crate::gateway::asked::Asked;
 use crate::gateway::forward;
 use crate::gateway::ways::Ways;
 use crate::keys::Caller;
 use crate::latency::Wait;
+use crate::plans::view;
 use crate::settings::Settings;
 use crate::state::State;
 
 /// The paths there are; others share one label in the metrics.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "/v1/chat/completions",
     "/v1/responses",
     "/v1/messages",
     "/v1/route",
+    "/v1/plans",
     "/v1/models",
     "/v1/stats",
     "/admin/config/reload",
@@ -54,6 +57,7 @@ const READ_ON: usize = 4;
 pub fn app(state: Arc<State>) -> Router {
     let api = Router::new()
         .route("/v1/route", post(route))
+        .route("/v1/plans", post(plan))
         .route("/v1/chat/completions", forwarding(Dialect::Chat))
         .route("/v1/responses", forwarding(Dialect::Responses))
         .route("/v1/messages", forwarding(Dialect::Messages))
@@ -62,6 +66,7 @@ pub fn app(state: Arc<State>) -> Router {
     let known = Router::new()
         .route("/v1/models", get(models))
         .route("/v1/stats", get(stats))
+        .route("/v1/sessions/{id}", get(session))
         .route("/metrics", get(prometheus))
         .merge(api)
         .layer(from_fn_with_state(Arc::clone(&state), let_in));
@@ -94,7 +99,9 @@ async fn route(
         let start = Instant::now();
         let asked = Asked::read(body, Dialect::Chat)?;
         let ways = Ways::of(&asked, &serving);
-        let decided = state.decide(&serving, &asked, &headers, &caller, &ways, start).await?;
+        // Nothing is forwarded, so nothing waits for a budget.
+        let now = (start, start);
+        let decided = state.decide(&serving, &asked, &headers, &caller, &ways, now).await?;
         let mut answer = decided.answer;
         answer.debug = decided.dials.debug.then(|| debug_view(&asked.request, &decided.dials));
         Ok(respond(&answer))
@@ -152,6 +159,43 @@ async fn stats(Shared(state): Shared<Arc<State>>) -> Json<Value> {
         "accounts": accounts,
         "tiers": health,
     }))
+}
+
+/// A tier per step of a task.
+async fn plan(
+    Shared(state): Shared<Arc<State>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Error> {
+    let serving = state.serving();
+    let limit_ms = serving.settings.request_timeout_ms;
+    let session = dials::session(&headers)?;
+    let planned = async {
+        let body = read(body, &serving.settings).await?;
+        state.plan(&serving, &body, session.as_deref()).await
+    };
+    let planned = tokio::time::timeout(Duration::from_millis(limit_ms), planned).await;
+    let plan = planned.map_err(|_| Error::TimedOut { limit_ms })??;
+    let mut answer = view(&plan, &serving.deployment);
+    answer["session"] = json!(session);
+    Ok(Json(answer))
+}
+
+/// What a session has spent and has left, and its plan as it stands.
+async fn session(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Result<Json<Value>, Error> {
+    let serving = state.serving();
+    let purses = Purses::of_session(&serving.settings.budgets, &id).map_err(Error::Budgets)?;
+    let budgets = match &state.budgets {
+        Some(store) if !purses.is_empty() => purses.standing(store.as_ref()).await.map_err(Error::Budgets)?,
+        _ => Vec::new(),
+    };
+    let mut answer = json!({ "session": id, "budgets": budgets });
+    match state.plans.of(&id) {
+        Some(Ok(plan)) => answer["plan"] = view(&plan, &serving.deployment),
+        Some(Err(error)) => answer["plan"] = json!({ "error": error.to_string() }),
+        None => {}
+    }
+    Ok(Json(answer))
 }
 
 /// Counts and dials as they were read; the ask only by its length.
@@ -240,6 +284,7 @@ async fn models(Shared(state): Shared<Arc<State>>) -> Json<Value> {
         });
     let data: Vec<Value> = VIRTUAL_MODELS
         .iter()
+        .chain(serving.deployment.certificate().map(|_| &CERTIFIED_MODEL))
         .map(|name| model(name, true))
         .chain(tiers)
         .collect();

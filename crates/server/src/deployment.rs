@@ -1,10 +1,14 @@
 //! What is served: a checkpoint's tiers and levels, with the deployment's own prices and tiers.
 
-use tiercast_predictor::checkpoint::ServiceLevels;
+use tiercast_predictor::cascade::CascadeFit;
+use tiercast_predictor::checkpoint::{Certificate, ServiceLevels};
+use tiercast_routing::cascade::{Acceptance, Cascade};
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::decide::Forecast;
 use tiercast_routing::evidence::Assessment;
+use tiercast_routing::rules::RuleList;
 
+use crate::policy::Policy;
 use crate::settings::{Settings, SettingsError};
 
 /// Tiers, levels and the safe tier of one deployment.
@@ -18,6 +22,11 @@ pub struct Deployment {
     checkpoint: String,
     service_levels: ServiceLevels,
     safe_tier: usize,
+    policy: Policy,
+    rules: RuleList,
+    certificate: Option<Certificate>,
+    cascade: Option<Cascade>,
+    acceptance: Vec<Acceptance>,
 }
 
 impl Deployment {
@@ -31,6 +40,8 @@ impl Deployment {
     ) -> Result<Self, SettingsError> {
         let served = settings.served(trained)?;
         let catalog = served.catalog;
+        let policy = settings.policy_among(&catalog)?;
+        let rules = settings.rules_among(&catalog)?;
         let named = settings.safe_tier.as_deref().and_then(|name| catalog.position(name));
         let safe_tier = named.unwrap_or_else(|| catalog.dearest());
         let pairs = catalog.tiers().iter().zip(&served.sources);
@@ -45,7 +56,57 @@ impl Deployment {
             checkpoint: checkpoint.into(),
             service_levels,
             safe_tier,
+            policy,
+            rules,
+            certificate: None,
+            cascade: None,
+            acceptance: Vec::new(),
         })
+    }
+
+    /// The same with a cascade: of the settings, or as fitted.
+    pub(crate) fn with_cascade(mut self, settings: &Settings, fit: Option<&CascadeFit>) -> Result<Self, SettingsError> {
+        self.cascade = settings.cascade_among(&self.catalog, fit, self.service_levels.auto)?;
+        self.acceptance = fit.map(CascadeFit::acceptances).unwrap_or_default();
+        Ok(self)
+    }
+
+    /// The stages of the policy `cascade` with their thresholds, where there are any.
+    pub(crate) fn cascade(&self) -> Option<&Cascade> {
+        self.cascade.as_ref()
+    }
+
+    /// What is known of the answers of each stage.
+    pub(crate) fn acceptance(&self) -> &[Acceptance] {
+        &self.acceptance
+    }
+
+    /// The trained tier that a tier (by index) is judged as.
+    pub(crate) fn source(&self, tier_idx: usize) -> usize {
+        self.sources[tier_idx]
+    }
+
+    /// The same with what is guaranteed of the checkpoint, where that holds here: for its own tiers, the dearest
+    /// one being the safe one. Prices do not enter it but by their order.
+    #[must_use]
+    pub(crate) fn with_certificate(mut self, trained: &Catalog, certificate: Option<Certificate>) -> Self {
+        let order = |catalog: &Catalog| {
+            let tiers = catalog.tiers();
+            let mut order: Vec<&str> = tiers.iter().map(|tier| tier.name.as_str()).collect();
+            order.sort_by(|a, b| {
+                let price = |name: &str| catalog.position(name).map_or(0.0, |at| tiers[at].cost_usd(1e6, 1e6));
+                price(a).total_cmp(&price(b)).then(a.cmp(b))
+            });
+            order.into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let holds = order(&self.catalog) == order(trained) && self.safe_tier == self.catalog.dearest();
+        self.certificate = certificate.filter(|certificate| holds && certificate.floors.is_some());
+        self
+    }
+
+    /// What is guaranteed.
+    pub(crate) fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// The tiers, in the order of every forecast.
@@ -67,6 +128,13 @@ impl Deployment {
         self.catalog.tiers().iter().zip(&self.sources).map(priced).collect()
     }
 
+    /// Per served tier the probability that it or a cheaper one is enough, as the classifier says; `None` where
+    /// the checkpoint has none.
+    pub(crate) fn enough(&self, assessment: &Assessment) -> Option<Vec<f64>> {
+        let enough = assessment.enough.as_ref()?;
+        Some(self.sources.iter().map(|source| enough[*source]).collect())
+    }
+
     /// The trained tier whose evidence a tier (by index) borrows, if it does.
     pub fn borrowed_from(&self, tier_idx: usize) -> Option<&str> {
         self.borrowed[tier_idx].as_deref()
@@ -80,6 +148,16 @@ impl Deployment {
     /// Floors behind `auto` and `auto:cheap`.
     pub fn service_levels(&self) -> ServiceLevels {
         self.service_levels
+    }
+
+    /// How requests for `auto` are decided that name no policy.
+    pub(crate) fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// What the policy `rules` goes by.
+    pub(crate) fn rules(&self) -> &RuleList {
+        &self.rules
     }
 
     /// Index of the tier that is taken where the evidence is insufficient.

@@ -7,12 +7,16 @@ use tiercast_routing::request::Request;
 use crate::deployment::Deployment;
 use crate::error::Error;
 use crate::keys::Caller;
+use crate::policy::Policy;
 use crate::serving::Serving;
 use crate::sessions::LONGEST_ID;
 use crate::settings::LevelSettings;
 
 /// The virtual model names. `auto:q=0.8` (any floor from 0 to 1) is one more.
 pub const VIRTUAL_MODELS: [&str; 4] = ["auto", "auto:cheap", "auto:best", "auto:fast"];
+
+/// One more, where the checkpoint guarantees something: the boldest floor for which that holds.
+pub const CERTIFIED_MODEL: &str = "auto:certified";
 
 /// What the caller asked for, true of this deployment.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +25,18 @@ pub struct Dials {
     pub objective: Objective,
     /// What a tier has to keep to.
     pub constraints: Constraints,
-    /// `meta`, or `fixed` where the caller named the tier.
-    pub policy: &'static str,
+    /// How the tier is chosen.
+    pub policy: Policy,
+    /// The level that the request itself asks for.
+    pub level: Option<Acceptable>,
+    /// The rule that fired, once the policy `rules` has decided.
+    pub rule: Option<String>,
+    /// Label of the task, where the caller gives one.
+    pub task: Option<String>,
+    /// The step of the session's plan that this request is.
+    pub step: Option<String>,
+    /// Whether the caller can wait: no latency target, and a budget that defers holds the request back.
+    pub is_async: bool,
     /// Who asks: a cohort of the settings, `other`, or `none` where nothing was said.
     pub cohort: String,
     /// The conversation that this request is a part of.
@@ -42,6 +56,8 @@ mod header {
     pub(super) const POLICY: &str = "x-tiercast-policy";
     pub(super) const COHORT: &str = "x-tiercast-cohort";
     pub(super) const DEBUG: &str = "x-tiercast-debug";
+    pub(super) const TASK: &str = "x-tiercast-task";
+    pub(super) const STEP: &str = "x-tiercast-step-id";
     pub(super) const SESSION: &str = "x-session-id";
 }
 
@@ -64,11 +80,30 @@ impl Dials {
             Some(level) if ["auto", "auto:fast"].contains(&model) => with_level(named, level),
             _ => named,
         };
-        let objective = match (policy(headers, deployment)?, level(headers)?) {
-            (Some(tier_idx), _) => Objective::Fixed(tier_idx),
-            (None, Some(level)) => with_level(named, level),
-            (None, None) => named,
+        let level = level(headers)?;
+        // `auto:q=0.8` spells a level out.
+        let spelled = match named {
+            Objective::Cheapest(level) if model.starts_with("auto:q=") => Some(level),
+            _ => None,
         };
+        let is_fixed = matches!(named, Objective::Fixed(_));
+        let policy = match policy(headers, deployment)? {
+            Some(policy) => policy,
+            None if is_fixed => Policy::Meta,
+            // A way to choose that the model's name spells out is taken at its word.
+            None if model != "auto" => Policy::Meta,
+            None => deployment.policy(),
+        };
+        let objective = match (policy, level) {
+            (Policy::Fixed(tier_idx), _) => Objective::Fixed(tier_idx),
+            (_, Some(level)) => with_level(named, level),
+            (_, None) => named,
+        };
+        let policy = match objective {
+            Objective::Fixed(tier_idx) => Policy::Fixed(tier_idx),
+            _ => policy,
+        };
+        let is_async = is_async(headers)?;
         let constraints = Constraints {
             excluded: excluded(headers, deployment)?,
             max_cost_usd: number(
@@ -79,20 +114,20 @@ impl Dials {
                 "give US dollars, 0 or more",
             )?
             .or(default.max_cost_usd),
-            max_latency_s: latency(headers, default.latency_ms)?,
+            max_latency_s: latency(headers, default.latency_ms)?.filter(|_| !is_async),
             ..Self::constraints_of(request)
-        };
-        let policy = if matches!(objective, Objective::Fixed(_)) {
-            "fixed"
-        } else {
-            "meta"
         };
         Ok(Self {
             objective,
             constraints,
             policy,
+            level: level.or(spelled),
+            rule: None,
+            task: task(headers)?,
+            step: short(headers, header::STEP)?,
+            is_async,
             cohort,
-            session: session(headers)?,
+            session: short(headers, header::SESSION)?,
             debug: debug(headers)?,
         })
     }
@@ -103,7 +138,12 @@ impl Dials {
         Self {
             objective: Objective::Cheapest(Acceptable::Floor(floor)),
             constraints: Self::constraints_of(request),
-            policy: "meta",
+            policy: Policy::Meta,
+            level: None,
+            rule: None,
+            task: None,
+            step: None,
+            is_async: false,
             cohort: "none".to_owned(),
             session: None,
             debug: false,
@@ -133,6 +173,11 @@ fn model_objective(model: &str, deployment: &Deployment) -> Result<Objective, Er
         "auto:cheap" => Ok(Objective::Cheapest(Acceptable::Floor(levels.cheap))),
         "auto:fast" => Ok(Objective::Fastest(Acceptable::Floor(levels.auto))),
         "auto:best" => Ok(Objective::Best),
+        CERTIFIED_MODEL => {
+            let floors = deployment.certificate().and_then(|certificate| certificate.floors);
+            let [boldest, _] = floors.ok_or(Error::NoCertificate)?;
+            Ok(Objective::Cheapest(Acceptable::Floor(boldest)))
+        }
         tier => match deployment.catalog().position(tier) {
             Some(tier_idx) => Ok(Objective::Fixed(tier_idx)),
             None => Err(Error::NoSuchModel {
@@ -179,33 +224,45 @@ fn excluded(headers: &HeaderMap, deployment: &Deployment) -> Result<Vec<usize>, 
     Ok(excluded)
 }
 
-/// The latency target in seconds; checked always, in force for sync requests.
+/// The latency target in seconds.
 fn latency(headers: &HeaderMap, default_ms: Option<f64>) -> Result<Option<f64>, Error> {
     let mend = "give milliseconds, more than 0";
     let target_ms = number(headers, header::LATENCY_MS, f64::MIN_POSITIVE, f64::MAX, mend)?.or(default_ms);
+    Ok(target_ms.map(|ms| ms / 1000.0))
+}
+
+fn is_async(headers: &HeaderMap) -> Result<bool, Error> {
     match text(headers, header::MODE)? {
-        None | Some("sync") => Ok(target_ms.map(|ms| ms / 1000.0)),
-        Some("async") => Ok(None),
+        None | Some("sync") => Ok(false),
+        Some("async") => Ok(true),
         Some(other) => Err(Error::header(header::MODE, other, "give `sync` or `async`")),
     }
 }
 
-/// The tier that the policy header fixes, if it does.
-fn policy(headers: &HeaderMap, deployment: &Deployment) -> Result<Option<usize>, Error> {
-    let value = match text(headers, header::POLICY)? {
-        None | Some("meta") => return Ok(None),
-        Some(value) => value,
+/// The policy that the header asks for.
+fn policy(headers: &HeaderMap, deployment: &Deployment) -> Result<Option<Policy>, Error> {
+    let Some(value) = text(headers, header::POLICY)? else {
+        return Ok(None);
     };
-    let fixed = value
-        .strip_prefix("fixed:")
-        .and_then(|name| deployment.catalog().position(name));
     let mend = || {
         let names = deployment.names();
-        format!("this version has the policies `meta` and `fixed:TIER`, where TIER is one of {names}")
+        format!("the policies are {}, where TIER is one of {names}", Policy::KNOWN)
     };
-    fixed
+    Policy::read(value, deployment.catalog())
         .map(Some)
         .ok_or_else(|| Error::header(header::POLICY, value, mend()))
+}
+
+/// The label of the task, in no form but its length.
+fn task(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    const LONGEST: usize = 64;
+    let Some(label) = text(headers, header::TASK)?.filter(|label| !label.is_empty()) else {
+        return Ok(None);
+    };
+    if label.len() > LONGEST {
+        return Err(Error::header(header::TASK, "too long", format!("give a label of at most {LONGEST} bytes")));
+    }
+    Ok(Some(label.to_owned()))
 }
 
 /// Cohorts become labels of metrics, so only those that the settings name are kept apart.
@@ -231,15 +288,20 @@ fn cohort(headers: &HeaderMap, cohorts: &[String], caller: &Caller) -> Result<St
     Ok(label.to_owned())
 }
 
-/// The session, in no form but its length.
-fn session(headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let Some(id) = text(headers, header::SESSION)?.filter(|id| !id.is_empty()) else {
+/// The session of a request.
+pub(crate) fn session(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    short(headers, header::SESSION)
+}
+
+/// An id, in no form but its length.
+fn short(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Error> {
+    let Some(id) = text(headers, name)?.filter(|id| !id.is_empty()) else {
         return Ok(None);
     };
     if id.len() > LONGEST_ID {
         let beginning: String = id.chars().take(20).collect();
         let mend = format!("give an id of at most {LONGEST_ID} bytes");
-        return Err(Error::header(header::SESSION, format!("{beginning}..."), mend));
+        return Err(Error::header(name, format!("{beginning}..."), mend));
     }
     Ok(Some(id.to_owned()))
 }

@@ -9,10 +9,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use thiserror::Error as ThisError;
+use tiercast_budgets::error::BudgetError;
 use tiercast_chat::{ChatError, Dialect, Failure, error_body};
 use tiercast_upstream::error::{CallError, ErrorKind};
 
 use crate::answer::NoTierFits;
+use crate::budgets::Spent;
+use crate::plans::NoPlan;
 use crate::worker::Refusal;
 
 /// Seconds after which an overloaded server is worth asking again.
@@ -48,6 +51,24 @@ pub(crate) enum Error {
     NoSuchModel { model: String, known: String },
     #[error("{0}")]
     NoTierFits(#[from] NoTierFits),
+    #[error(
+        "there is no cascade to run: train the checkpoint with --cascade on outcomes with replies, and serve two of its tiers or \
+         name some in [cascade] of tiercast.toml; or use another policy ({KNOWN})", KNOWN = crate::policy::Policy::KNOWN
+    )]
+    NoCascade,
+    #[error("the checkpoint has no classifier, which the policy `classifier` rests on: train it again with this version, or use another policy ({KNOWN})", KNOWN = crate::policy::Policy::KNOWN)]
+    NoClassifier,
+    #[error(
+        "`auto:certified` is for a checkpoint with a certificate that holds for the tiers served: train or calibrate it with \
+         --certify SHARE, and serve its own tiers; use auto, auto:cheap or auto:q=0.8 meanwhile"
+    )]
+    NoCertificate,
+    #[error("{0}")]
+    NoPlan(#[from] NoPlan),
+    #[error("{0}")]
+    Spent(#[from] Spent),
+    #[error("budgets cannot be looked at, so this request is refused (`when_unavailable` in [budgets]): {0}")]
+    Budgets(BudgetError),
     #[error(
         "no tier has an endpoint, so nothing can be forwarded: give at least one tier a table \
          [tiers.\"NAME\".endpoint] with a base_url in the server's tiercast.toml. POST /v1/route decides without"
@@ -152,6 +173,13 @@ impl Error {
             Self::BadFloor { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_quality"),
             Self::NoSuchModel { .. } => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::NoTierFits(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_tier_fits"),
+            Self::NoPlan(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_plan"),
+            Self::NoCertificate => (StatusCode::NOT_FOUND, INVALID, "no_certificate"),
+            Self::NoCascade => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_cascade"),
+            Self::NoClassifier => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_classifier"),
+            Self::Spent(_) => (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "budget_spent"),
+            Self::Budgets(BudgetError::Invalid(_)) => (StatusCode::BAD_REQUEST, INVALID, "invalid_budget"),
+            Self::Budgets(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "budget_store_unavailable"),
             Self::NoEndpoints => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "no_endpoints"),
             Self::Upstream { status, code, .. } => {
                 let kind = match status {
@@ -182,7 +210,7 @@ impl Error {
     fn param(&self) -> Option<&'static str> {
         match self {
             Self::Header { name, .. } => Some(name),
-            Self::BadFloor { .. } | Self::NoSuchModel { .. } => Some("model"),
+            Self::BadFloor { .. } | Self::NoSuchModel { .. } | Self::NoCertificate => Some("model"),
             _ => None,
         }
     }
@@ -238,6 +266,8 @@ impl IntoResponse for Error {
         let mut response = (status, Json(body)).into_response();
         let wait = match &self {
             Self::Upstream { retry_after_s, .. } => retry_after_s.map(HeaderValue::from),
+            // A purse without end is not worth asking again.
+            Self::Spent(spent) => spent.renewed_in_s.map(HeaderValue::from),
             _ if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
                 Some(HeaderValue::from_static(RETRY_AFTER_S))
             }

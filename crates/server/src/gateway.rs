@@ -22,23 +22,45 @@ use crate::error::Error;
 use crate::keys::Caller;
 use crate::latency::Wait;
 use crate::serving::Serving;
-use crate::state::State;
+use crate::state::{Decided, State};
 use asked::Asked;
 use attempt::attempt;
 use ways::Ways;
 
 pub(crate) mod asked;
 mod attempt;
+mod cascade;
 mod relay;
 mod settle;
 pub(crate) mod ways;
 
-use settle::Settle;
+use settle::{Part, Settle};
 
 /// A tier that failed before the reply began.
 struct Failed {
     tier: String,
     kind: ErrorKind,
+}
+
+/// What became of asking a tier.
+enum Sent {
+    /// Its reply has begun.
+    Begun(Response),
+    /// It failed before; and the body of a refusal.
+    Failed(CallError, Vec<u8>),
+    /// It was not asked: it cannot be, or another call took what was left of a budget.
+    Skipped(Error),
+}
+
+/// A request on its way: all that its calls need to know.
+struct Run<'a> {
+    state: &'a Arc<State>,
+    serving: &'a Serving,
+    decided: &'a Decided,
+    asked: &'a Asked,
+    ways: &'a Ways,
+    headers: &'a HeaderMap,
+    deadline: Instant,
 }
 
 /// Decides and forwards.
@@ -58,49 +80,101 @@ pub(crate) async fn forward(
     let start = Instant::now();
     let asked = Asked::read(bytes, dialect)?;
     let ways = Ways::of(&asked, &serving);
-    let decided = state.decide(&serving, &asked, headers, caller, &ways, start).await?;
-    let mut failed: Vec<Failed> = Vec::new();
-    let mut last: Option<(String, CallError, Vec<u8>)> = None;
-    for tier_idx in candidates(&decided.answer, &serving) {
-        let tier = &serving.deployment.catalog().tiers()[tier_idx];
-        let (Some(upstream), Some(way)) = (&serving.upstreams[tier_idx], ways.way(tier_idx, &asked, &serving)) else {
-            continue;
-        };
-        if let Some(before) = failed.last() {
-            state.fell_back(&before.tier, &tier.name, before.kind);
+    let decided = state
+        .decide(&serving, &asked, headers, caller, &ways, (start, deadline))
+        .await?;
+    let run = Run {
+        state,
+        serving: &serving,
+        decided: &decided,
+        asked: &asked,
+        ways: &ways,
+        headers,
+        deadline,
+    };
+    match &decided.cascade {
+        Some(cascade) => run.cascade(cascade).await,
+        None => run.first_to_answer().await,
+    }
+}
+
+impl Run<'_> {
+    /// Asks one tier after another until a reply has begun.
+    async fn first_to_answer(&self) -> Result<Response, Error> {
+        let mut failed: Vec<Failed> = Vec::new();
+        let mut last: Option<(String, CallError, Vec<u8>)> = None;
+        let mut skipped = None;
+        for tier_idx in candidates(&self.decided.answer, self.serving) {
+            match self.send(tier_idx, failed.len(), failed.last()).await? {
+                Sent::Begun(response) => return Ok(respond(response, &self.decided.answer, self.name(tier_idx), &failed)),
+                Sent::Skipped(why) => skipped = Some(why),
+                Sent::Failed(error, refusal) => {
+                    let goes_on = leads_on(error.kind);
+                    failed.push(self.failed(tier_idx, &error));
+                    last = Some((self.name(tier_idx).to_owned(), error, refusal));
+                    if !goes_on || Instant::now() >= self.deadline {
+                        break;
+                    }
+                }
+            }
         }
-        let settle = Settle::new(
-            Arc::clone(state),
-            tier,
-            &decided.forecasts[tier_idx],
-            decided.dials.session.clone(),
-        );
-        match attempt(upstream, &way, &asked, headers, settle, deadline, &serving).await {
-            Ok(begun) => return Ok(respond(begun, &decided.answer, &tier.name, &failed)),
+        match last {
+            Some((tier, error, refusal)) => Err(Error::upstream(&tier, &error, &refusal, failed.len())),
+            None => Err(skipped.unwrap_or(Error::NoEndpoints)),
+        }
+    }
+
+    /// Asks one tier. `n_attempts` numbers the calls of this request, `before` is the one that failed last.
+    async fn send(&self, tier_idx: usize, n_attempts: usize, before: Option<&Failed>) -> Result<Sent, Error> {
+        let tier = &self.serving.deployment.catalog().tiers()[tier_idx];
+        let way = self.ways.way(tier_idx, self.asked, self.serving);
+        let (Some(upstream), Some(way)) = (&self.serving.upstreams[tier_idx], way) else {
+            return Ok(Sent::Skipped(Error::NoEndpoints));
+        };
+        let most = self.asked.request.max_output_tokens;
+        let hold = self.state.hold(self.serving, self.decided, tier_idx, most, n_attempts).await;
+        let hold = match hold {
+            Ok(hold) => hold,
+            // Another call was quicker; a cheaper tier may still fit.
+            Err(Error::Spent(spent)) => return Ok(Sent::Skipped(Error::Spent(spent))),
+            Err(error) => return Err(error),
+        };
+        if let Some(before) = before {
+            self.state.fell_back(&before.tier, &tier.name, before.kind);
+        }
+        let dials = &self.decided.dials;
+        let of = Part {
+            session: dials.session.clone(),
+            step: dials.step.clone(),
+            hold,
+        };
+        let settle = Settle::new(Arc::clone(self.state), tier, &self.decided.forecasts[tier_idx], of);
+        let begun = attempt(upstream, &way, self.asked, self.headers, settle, self.deadline, self.serving).await;
+        Ok(match begun {
+            Ok(response) => Sent::Begun(response),
             Err((error, refusal)) => {
                 tracing::info!(
-                    id = decided.answer.decision.id,
+                    id = self.decided.answer.decision.id,
                     tier = tier.name,
                     kind = error.kind.name(),
                     status = error.status,
                     "call failed"
                 );
-                let goes_on = leads_on(error.kind);
-                failed.push(Failed {
-                    tier: tier.name.clone(),
-                    kind: error.kind,
-                });
-                last = Some((tier.name.clone(), error, refusal));
-                if !goes_on || Instant::now() >= deadline {
-                    break;
-                }
+                Sent::Failed(error, refusal)
             }
+        })
+    }
+
+    fn failed(&self, tier_idx: usize, error: &CallError) -> Failed {
+        Failed {
+            tier: self.name(tier_idx).to_owned(),
+            kind: error.kind,
         }
     }
-    let Some((tier, error, refusal)) = last else {
-        return Err(Error::NoEndpoints);
-    };
-    Err(Error::upstream(&tier, &error, &refusal, failed.len()))
+
+    fn name(&self, tier_idx: usize) -> &str {
+        self.serving.deployment.name(tier_idx)
+    }
 }
 
 /// The tiers to try, best first: the chosen one, then what is acceptable. Where nothing is, what is

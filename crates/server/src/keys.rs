@@ -91,14 +91,16 @@ fn digest_of(written: &str) -> Option<Hash> {
 /// Who may ask.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {
-    /// Digest and cohort of each.
-    clients: Vec<(Hash, Option<String>)>,
+    /// Digest of each, and whose it is.
+    clients: Vec<(Hash, Caller)>,
     admin: Option<Hash>,
 }
 
 /// A client that is let in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Caller {
+    /// The name of its key.
+    pub(crate) name: Option<String>,
     /// The cohort of its key.
     pub(crate) cohort: Option<String>,
 }
@@ -108,7 +110,11 @@ impl Keys {
     pub(crate) fn new(settings: &Settings, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let clients = settings.keys.iter().map(|(name, key)| {
             let hash = key.hash(&format!("keys.\"{name}\""), env)?;
-            Ok::<_, SettingsError>((hash, key.cohort.clone()))
+            let caller = Caller {
+                name: Some(name.clone()),
+                cohort: key.cohort.clone(),
+            };
+            Ok::<_, SettingsError>((hash, caller))
         });
         Ok(Self {
             clients: clients.collect::<Result<_, _>>()?,
@@ -130,9 +136,7 @@ impl Keys {
             found |= is_equal;
         }
         let at = usize::try_from(at).unwrap_or_default();
-        bool::from(found).then(|| Caller {
-            cohort: self.clients[at].1.clone(),
-        })
+        bool::from(found).then(|| self.clients[at].1.clone())
     }
 
     /// Whether a request may administer: by the admin key, or where no keys at all are set.
@@ -178,14 +182,16 @@ mod tests {
             "cohorts = [\"gold\"]\n[keys.a]\nenv = \"APP_KEY\"\ncohort = \"gold\"\n[keys.b]\nsha256 = \"{digest}\"\n"
         );
         let keys = keys(&text);
-        let gold = Caller {
-            cohort: Some("gold".to_owned()),
+        let caller = |name: &str, cohort: Option<&str>| Caller {
+            name: Some(name.to_owned()),
+            cohort: cohort.map(str::to_owned),
         };
+        let gold = caller("a", Some("gold"));
         for (headers, expected) in [
             (headers("authorization", "Bearer tc-secret"), Some(gold.clone())),
             (headers("authorization", "bearer  tc-secret"), Some(gold.clone())),
             (headers("x-api-key", "tc-secret"), Some(gold)),
-            (headers("x-api-key", "secret"), Some(Caller::default())),
+            (headers("x-api-key", "secret"), Some(caller("b", None))),
             (headers("x-api-key", "tc-secret2"), None),
             (headers("authorization", "Basic tc-secret"), None),
             (HeaderMap::new(), None),

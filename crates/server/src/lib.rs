@@ -3,6 +3,7 @@
 //! [`app::app`] is the router, callable without a socket; [`server::run`] serves it.
 
 mod accounts;
+mod budgets;
 pub mod answer;
 pub mod app;
 pub mod deployment;
@@ -13,6 +14,8 @@ mod keys;
 mod latency;
 mod metrics;
 pub mod place;
+pub mod plans;
+pub mod policy;
 pub mod server;
 pub mod serving;
 mod sessions;

@@ -90,6 +90,20 @@ impl Metrics {
         });
     }
 
+    pub(crate) fn escalation(&self, from: &str, to: &str) {
+        self.with(|| {
+            counter!("tiercast_escalations_total", "from" => from.to_owned(), "to" => to.to_owned()).increment(1);
+        });
+    }
+
+    pub(crate) fn budget_refusal(&self) {
+        self.with(|| counter!("tiercast_budget_refusals_total").increment(1));
+    }
+
+    pub(crate) fn budget_store_failure(&self) {
+        self.with(|| counter!("tiercast_budget_store_failures_total").increment(1));
+    }
+
     pub(crate) fn first_byte(&self, tier: &str, seconds: f64) {
         self.with(|| histogram!("tiercast_first_byte_seconds", "tier" => tier.to_owned()).record(seconds));
     }
@@ -142,6 +156,18 @@ fn describe() {
         "tiercast_fallbacks_total",
         "Calls that went on to another tier after a failure, by kind of failure."
     );
+    describe_counter!(
+        "tiercast_escalations_total",
+        "Calls of a cascade to a dearer tier, after an answer that was not good enough."
+    );
+    describe_counter!(
+        "tiercast_budget_refusals_total",
+        "Requests refused because a budget is spent."
+    );
+    describe_counter!(
+        "tiercast_budget_store_failures_total",
+        "Questions that the budget store did not answer."
+    );
     describe_gauge!(
         "tiercast_borrowed_tier",
         "1 for a tier that is predicted by another tier's evidence."
@@ -165,4 +191,6 @@ fn describe() {
     describe_histogram!("tiercast_predicted_quality", "Expected quality of the chosen tier.");
     // A series that is absent until the first refusal cannot be alerted on.
     counter!("tiercast_queue_rejections_total").absolute(0);
+    counter!("tiercast_budget_refusals_total").absolute(0);
+    counter!("tiercast_budget_store_failures_total").absolute(0);
 }

@@ -72,10 +72,20 @@ pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future
 async fn drain(state: Arc<State>, connections: GracefulShutdown) {
     tracing::info!(connections = connections.count(), "draining");
     state.start_draining();
-    let settings = &state.serving().settings;
-    let limit = settings.request_timeout().max(Duration::from_millis(settings.drain_ms)) + DRAIN_SLACK;
+    let limit = {
+        let settings = &state.serving().settings;
+        settings.request_timeout().max(Duration::from_millis(settings.drain_ms)) + DRAIN_SLACK
+    };
     if tokio::time::timeout(limit, connections.shutdown()).await.is_err() {
         tracing::warn!("gave up on connections that did not end in time");
+    }
+    let settled = async {
+        while !state.is_settled() {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    };
+    if tokio::time::timeout(DRAIN_SLACK, settled).await.is_err() {
+        tracing::warn!("gave up on budgets that could not be settled in time; their holds will expire");
     }
     // Nobody waits for an answer any more; only a forecast that never returns could hold this up.
     let threads = tokio::task::spawn_blocking(move || state.drain());

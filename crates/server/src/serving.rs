@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use tiercast_predictor::checkpoint::ServiceLevels;
+use tiercast_predictor::cascade::CascadeFit;
+use tiercast_predictor::checkpoint::{Certificate, ServiceLevels};
 use tiercast_routing::catalog::Catalog;
 use tiercast_upstream::client::Client;
 use tiercast_upstream::upstream::{Secret, Upstream};
@@ -24,6 +25,10 @@ pub struct Checkpoint {
     pub catalog: Catalog,
     /// Floors behind `auto` and `auto:cheap`.
     pub service_levels: ServiceLevels,
+    /// A cascade, where one was fitted.
+    pub cascade: Option<Arc<CascadeFit>>,
+    /// What is guaranteed of it, where that was asked for.
+    pub certificate: Option<Certificate>,
 }
 
 /// One state of the settings, in force.
@@ -51,6 +56,8 @@ impl Serving {
             checkpoint.service_levels,
             &settings,
         )?;
+        let deployment = deployment.with_certificate(&checkpoint.catalog, checkpoint.certificate.clone());
+        let deployment = deployment.with_cascade(&settings, checkpoint.cascade.as_deref())?;
         let keys = Keys::new(&settings, &|name| env(name))?;
         let upstream = |name: &str| -> Result<Option<Arc<Upstream>>, SettingsError> {
             let Some(endpoint) = settings.tiers.get(name).and_then(|tier| tier.endpoint.as_ref()) else {

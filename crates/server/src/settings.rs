@@ -10,15 +10,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
+use tiercast_routing::rules::{Rule, RuleList};
+use tiercast_predictor::cascade::CascadeFit;
+use tiercast_routing::cascade::{Cascade, Stop};
 use tiercast_upstream::settings::EndpointSettings;
 
 use crate::keys::KeySettings;
+use crate::policy::Policy;
 
+pub mod budgets;
 mod error;
 #[cfg(test)]
 mod tests;
 
 pub use error::SettingsError;
+use budgets::BudgetSettings;
 use error::without_keys;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
@@ -32,6 +38,11 @@ pub struct Settings {
     pub(crate) allow_without_key: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) safe_tier: Option<String>,
+    /// How `auto` chooses.
+    pub(crate) policy: String,
+    pub(crate) cascade: CascadeSettings,
+    /// Of the policy `rules`; none: the field's baseline.
+    pub(crate) rules: Vec<Rule>,
     pub(crate) body_limit_bytes: usize,
     pub(crate) queue_capacity: usize,
     pub(crate) workers: usize,
@@ -43,6 +54,7 @@ pub struct Settings {
     pub(crate) session_cache_s: u64,
     pub(crate) cohorts: Vec<String>,
     pub(crate) service_levels: BTreeMap<String, LevelSettings>,
+    pub(crate) budgets: BudgetSettings,
     pub(crate) keys: BTreeMap<String, KeySettings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admin: Option<KeySettings>,
@@ -65,6 +77,19 @@ pub(crate) struct LevelSettings {
     pub(crate) latency_ms: Option<f64>,
     /// Most expected cost of a request, US dollars.
     pub(crate) max_cost_usd: Option<f64>,
+}
+
+/// The policy `cascade`: `[cascade]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CascadeSettings {
+    /// Cheapest first; none: those that the checkpoint was fitted with.
+    pub(crate) tiers: Vec<String>,
+    /// Estimate of an answer's quality from which it is taken; absent: as fitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) threshold: Option<f64>,
+    /// A streaming client gets the first tier's stream, whatever it says.
+    pub(crate) first_streams: bool,
 }
 
 /// What this deployment knows better about a tier than the checkpoint; absent keys keep its word.
@@ -122,6 +147,9 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             allow_without_key: false,
             safe_tier: None,
+            policy: "meta".to_owned(),
+            cascade: CascadeSettings::default(),
+            rules: Vec::new(),
             body_limit_bytes: 4 << 20,
             queue_capacity: 256,
             workers: 1,
@@ -133,6 +161,7 @@ impl Default for Settings {
             session_cache_s: 300,
             cohorts: Vec::new(),
             service_levels: BTreeMap::new(),
+            budgets: BudgetSettings::default(),
             keys: BTreeMap::new(),
             admin: None,
             tiers: BTreeMap::new(),
@@ -185,6 +214,11 @@ impl Settings {
     pub fn tiers(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let tiers = self.tiers.iter();
         tiers.map(|(name, tier)| (name.as_str(), tier.predict_as.as_deref()))
+    }
+
+    /// What may be spent.
+    pub fn budgets(&self) -> &BudgetSettings {
+        &self.budgets
     }
 
     /// Names that a request or a key may give as its cohort.
@@ -268,6 +302,51 @@ impl Settings {
         })
     }
 
+    /// The policy that is named, true of these tiers.
+    pub(crate) fn policy_among(&self, catalog: &Catalog) -> Result<Policy, SettingsError> {
+        Policy::read(&self.policy, catalog).ok_or_else(|| {
+            let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
+            let (given, known) = (&self.policy, Policy::KNOWN);
+            let mend = format!("is `{given}`; the policies are {known}, where TIER is one of {}", names.join(", "));
+            value("policy", mend)
+        })
+    }
+
+    /// The cascade, true of these tiers, with its thresholds: those of `fit` where its stages are the same. `None`
+    /// where nothing says which tiers, or what was fitted is not served.
+    pub(crate) fn cascade_among(
+        &self,
+        catalog: &Catalog,
+        fit: Option<&CascadeFit>,
+        otherwise: f64,
+    ) -> Result<Option<Cascade>, SettingsError> {
+        let own = &self.cascade.tiers;
+        let fitted = fit.map(|fit| fit.stages.as_slice()).unwrap_or_default();
+        let is_served = |stages: &[String]| stages.iter().all(|name| catalog.position(name).is_some());
+        let stages = match own.is_empty() {
+            false => own.as_slice(),
+            true if !fitted.is_empty() && is_served(fitted) => fitted,
+            true => return Ok(None),
+        };
+        let known = fit.filter(|fit| fit.stages == stages).map(|fit| fit.thresholds.clone());
+        let n = stages.len().saturating_sub(1);
+        let thresholds = match self.cascade.threshold {
+            Some(threshold) => vec![threshold; n],
+            None => known.unwrap_or_else(|| vec![otherwise; n]),
+        };
+        Cascade::new(stages, Stop::Thresholds(thresholds), catalog)
+            .map(Some)
+            .map_err(|error| value("cascade.tiers", format!("will not do: {error}")))
+    }
+
+    /// The rules, true of these tiers; the field's baseline where none are given.
+    pub(crate) fn rules_among(&self, catalog: &Catalog) -> Result<RuleList, SettingsError> {
+        if self.rules.is_empty() {
+            return Ok(RuleList::baseline());
+        }
+        RuleList::check(&self.rules, catalog).map_err(|error| value("rules", format!("will not do: {error}")))
+    }
+
     /// Refuses what a running server cannot take over from these settings.
     pub(crate) fn check_reload(&self, next: &Self) -> Result<(), SettingsError> {
         let changed = [
@@ -275,6 +354,7 @@ impl Settings {
             ("workers", self.workers != next.workers),
             ("queue_capacity", self.queue_capacity != next.queue_capacity),
             ("max_concurrency", self.max_concurrency != next.max_concurrency),
+            ("budgets", !self.budgets.is_kept_alike(&next.budgets)),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((key, _)) => Err(SettingsError::NeedsRestart { key, line: None }),
@@ -316,6 +396,11 @@ impl Settings {
         if let Some(key) = &self.admin {
             key.check("admin")?;
         }
+        if self.cascade.threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+            return Err(value("cascade.threshold", "must be a number from 0 to 1"));
+        }
+        let keys: Vec<&str> = self.keys.keys().map(String::as_str).collect();
+        self.budgets.check(&self.cohorts, &keys)?;
         for (name, tier) in &self.tiers {
             tier.check(name)?;
         }

@@ -2,18 +2,29 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
-use tiercast_routing::decide::{Exclusion, Forecast};
+use tiercast_budgets::amount::Amount;
+use tiercast_budgets::error::BudgetError;
+use tiercast_budgets::store::Store;
+use tiercast_chat::Said;
+use tiercast_routing::cascade::{Cascade, Expected};
+use tiercast_routing::decide::{Because, Budget, Exclusion, Forecast, Objective, Preferred, decide};
+use tiercast_routing::evidence::{Assessment, Evidence};
+use tiercast_routing::plan::Plan;
+use tiercast_routing::request::Request;
+use tiercast_routing::rules::Told;
 use tiercast_upstream::client::Client;
 use tiercast_upstream::error::ErrorKind;
 use tokio::sync::Semaphore;
 
 use crate::accounts::Accounts;
 use crate::answer::{Answer, answer};
+use crate::budgets::{Hold, Left, Purses};
+use crate::deployment::Deployment;
 use crate::dials::Dials;
 use crate::error::Error;
 use crate::gateway::asked::Asked;
@@ -22,10 +33,23 @@ use crate::gateway::{unavailable, wait_of};
 use crate::keys::Caller;
 use crate::latency::Latencies;
 use crate::metrics::Metrics;
+use crate::plans::{Advice, PlanRequest, Plans};
+use crate::policy::{Policy, by_chance, classified, expected, first_stage, is_cheaper};
 use crate::serving::{Checkpoint, Env, Serving};
 use crate::sessions::Sessions;
+use crate::settings::budgets::{WhenSpent, WhenUnavailable};
 use crate::settings::{Settings, SettingsError};
 use crate::worker::{Forecaster, Refusal, Worker};
+
+/// How long a deferred request waits before its purses are looked at again.
+const DEFERRED: Duration = Duration::from_millis(250);
+
+/// Confidence of the classifier where a request gives none: more likely than not.
+const LIKELY: f64 = 0.5;
+
+/// Estimates the quality of an answer, in [0, 1]: of a trained tier (by index), to a request, with what was
+/// expected of it before, and what it says.
+pub type AnswerJudge = Arc<dyn Fn(usize, &Request, f64, &Said) -> f64 + Send + Sync>;
 
 /// Reads the settings anew: their text, or why it cannot be read.
 pub type Source = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -44,6 +68,11 @@ pub struct State {
     pub(crate) accounts: Accounts,
     pub(crate) latencies: Latencies,
     pub(crate) sessions: Sessions,
+    pub(crate) plans: Plans,
+    answers: Option<AnswerJudge>,
+    pub(crate) budgets: Option<Arc<dyn Store>>,
+    /// Settlements under way.
+    pub(crate) settling: Arc<AtomicUsize>,
     pub(crate) permits: Arc<Semaphore>,
     draining: AtomicBool,
     process: u64,
@@ -60,6 +89,10 @@ pub struct Parts {
     pub forecasters: Vec<Forecaster>,
     /// Connections to endpoints.
     pub client: Client,
+    /// Judges answers, where the checkpoint can.
+    pub answers: Option<AnswerJudge>,
+    /// Where budgets are kept; needed where the settings have any.
+    pub budgets: Option<Arc<dyn Store>>,
     /// Where keys are read.
     pub env: Box<Env>,
     /// Where settings are read anew; none where there is no file.
@@ -71,6 +104,13 @@ pub(crate) struct Decided {
     pub(crate) answer: Answer,
     pub(crate) forecasts: Vec<Forecast>,
     pub(crate) dials: Dials,
+    pub(crate) purses: Purses,
+    /// The cascade that is to be run, where one is.
+    pub(crate) cascade: Option<Cascade>,
+    /// What is expected of the tiers that fit.
+    pub(crate) expected: Vec<Option<Expected>>,
+    /// The budget is spent, and the cheapest tier answers all the same: its calls hold nothing.
+    pub(crate) is_over: bool,
 }
 
 /// Why a state cannot be made.
@@ -92,6 +132,8 @@ impl State {
             settings,
             forecasters,
             client,
+            answers,
+            budgets,
             env,
             source,
         } = parts;
@@ -112,6 +154,10 @@ impl State {
             accounts: Accounts::default(),
             latencies: Latencies::default(),
             sessions: Sessions::default(),
+            plans: Plans::default(),
+            answers,
+            budgets,
+            settling: Arc::default(),
             draining: AtomicBool::new(false),
             process: RandomState::new().hash_one(std::process::id()),
             n_decisions: AtomicU64::new(0),
@@ -159,7 +205,8 @@ impl State {
         }
     }
 
-    /// Forecasts and decides. `start` is when the body had been read.
+    /// Forecasts and decides. `start` is when the body had been read; what waits for a budget waits until
+    /// `deadline`.
     pub(crate) async fn decide(
         &self,
         serving: &Serving,
@@ -167,45 +214,19 @@ impl State {
         headers: &HeaderMap,
         caller: &Caller,
         ways: &Ways,
-        start: Instant,
+        (start, deadline): (Instant, Instant),
     ) -> Result<Decided, Error> {
         let mut dials = Dials::read(asked.model(), headers, &asked.request, serving, caller)?;
-        let assessment = self
-            .worker
-            .forecast(asked.request.clone())
-            .await
-            .inspect_err(|refusal| {
-                if *refusal == Refusal::Full {
-                    self.metrics.queue_rejection();
-                }
-            })?;
-        let (deployment, now) = (&serving.deployment, Instant::now());
-        let mut forecasts = deployment.forecasts(&assessment);
-        let wait = wait_of(asked.is_streamed());
-        for (tier, forecast) in deployment.catalog().tiers().iter().zip(&mut forecasts) {
-            forecast.latency_p95_s = self.latencies.p95_s(&tier.name, wait, now).or(forecast.latency_p95_s);
-        }
-        if let Some(session) = &dials.session {
-            let lasts = Duration::from_secs(serving.settings.session_cache_s);
-            self.sessions
-                .price(session, deployment.catalog(), &mut forecasts, lasts, now);
-        }
-        let mut notes = Vec::new();
-        for (tier_idx, upstream) in serving.upstreams.iter().enumerate() {
-            let foreign = upstream
-                .as_ref()
-                .and_then(|upstream| ways.why_not(upstream.settings(), asked));
-            let why = match foreign {
-                Some(untranslatable) => {
-                    notes.push((tier_idx, untranslatable.to_string()));
-                    Some(Exclusion::Untranslatable)
-                }
-                None => unavailable(upstream.as_ref(), serving.settings.has_endpoints()),
-            };
-            dials.constraints.unavailable.extend(why.map(|why| (tier_idx, why)));
-        }
-        let expected = (forecasts.as_slice(), &assessment.evidence);
-        let mut answer = answer(deployment, &dials, expected, &notes, self.next_id())?;
+        let assessment = self.assess(asked).await?;
+        let forecasts = self.priced(serving, asked, &dials, &assessment);
+        let notes = close(serving, asked, ways, &mut dials);
+        dials.objective = match self.planned(&dials, &forecasts)? {
+            Some(objective) => objective,
+            None => self.objective(serving, &mut dials, asked, &assessment, &forecasts)?,
+        };
+        let purses = Purses::of(&serving.settings.budgets, &dials, caller).map_err(Error::Budgets)?;
+        let known = (forecasts.as_slice(), &assessment.evidence);
+        let (mut answer, is_over) = self.within(serving, &mut dials, known, &notes, &purses, deadline).await?;
         let took = start.elapsed();
         answer.overhead_ms = took.as_secs_f64() * 1000.0;
         self.metrics.decision(&answer, &dials, took);
@@ -216,11 +237,254 @@ impl State {
             reason = answer.decision.reason,
             "decided"
         );
+        let is_passed_on = asked.is_streamed() && serving.settings.cascade.first_streams;
         Ok(Decided {
+            cascade: cascade_of(serving, &dials).filter(|_| !is_over && !is_passed_on),
+            expected: expected(serving.deployment.catalog(), &forecasts, &dials.constraints),
             answer,
             forecasts,
             dials,
+            purses,
+            is_over,
         })
+    }
+
+    async fn assess(&self, asked: &Asked) -> Result<Assessment, Error> {
+        let assessed = self.worker.forecast(asked.request.clone()).await;
+        let assessed = assessed.inspect_err(|refusal| {
+            if *refusal == Refusal::Full {
+                self.metrics.queue_rejection();
+            }
+        });
+        Ok(assessed?)
+    }
+
+    /// Forecasts of the served tiers, with what is known of latencies and of the session's prompt cache.
+    fn priced(&self, serving: &Serving, asked: &Asked, dials: &Dials, assessment: &Assessment) -> Vec<Forecast> {
+        let (deployment, now) = (&serving.deployment, Instant::now());
+        let mut forecasts = deployment.forecasts(assessment);
+        let wait = wait_of(asked.is_streamed());
+        for (tier, forecast) in deployment.catalog().tiers().iter().zip(&mut forecasts) {
+            forecast.latency_p95_s = self.latencies.p95_s(&tier.name, wait, now).or(forecast.latency_p95_s);
+        }
+        if let Some(session) = &dials.session {
+            let lasts = Duration::from_secs(serving.settings.session_cache_s);
+            self.sessions
+                .price(session, deployment.catalog(), &mut forecasts, lasts, now);
+        }
+        forecasts
+    }
+
+    /// The answer within what the purses have left; or what is to be done where that is too little. Also says
+    /// whether it is answered over the budget.
+    async fn within(
+        &self,
+        serving: &Serving,
+        dials: &mut Dials,
+        known: (&[Forecast], &Evidence),
+        notes: &[(usize, String)],
+        purses: &Purses,
+        deadline: Instant,
+    ) -> Result<(Answer, bool), Error> {
+        let deployment = &serving.deployment;
+        let answered = |dials: &Dials| answer(deployment, dials, known, notes, self.next_id());
+        loop {
+            let left = self.left(serving, purses).await?;
+            dials.constraints.budget = left.budget();
+            let found = answered(dials);
+            if found.is_ok() || left.budget() == Budget::default() {
+                return Ok((found?, false));
+            }
+            // Where nothing fits without the budget either, the budget is not why.
+            dials.constraints.budget = Budget::default();
+            let cheapest = cheapest(deployment, &answered(dials)?);
+            let (usd, tokens) = needed(&known.0[cheapest]);
+            let is_named = matches!(dials.objective, Objective::Fixed(_));
+            match left.when_spent(usd, tokens) {
+                WhenSpent::Degrade if !is_named => {
+                    dials.objective = Objective::Preferred {
+                        what: Preferred::Tier(cheapest),
+                        why: Because::Budget,
+                    };
+                    return Ok((answered(dials)?, true));
+                }
+                WhenSpent::Defer if dials.is_async && Instant::now() + DEFERRED < deadline => {
+                    tokio::time::sleep(DEFERRED).await;
+                }
+                _ => {
+                    self.metrics.budget_refusal();
+                    return Err(purses.spent(&left, usd, tokens).into());
+                }
+            }
+        }
+    }
+
+    /// What the policy looks for in this request.
+    fn objective(
+        &self,
+        serving: &Serving,
+        dials: &mut Dials,
+        asked: &Asked,
+        assessment: &Assessment,
+        forecasts: &[Forecast],
+    ) -> Result<Objective, Error> {
+        let (deployment, constraints) = (&serving.deployment, &dials.constraints);
+        let catalog = deployment.catalog();
+        let cascade = deployment.cascade().filter(|_| self.answers.is_some());
+        Ok(match dials.policy {
+            Policy::Meta | Policy::Fixed(_) => dials.objective,
+            Policy::Rules => {
+                let told = Told {
+                    task: dials.task.as_deref(),
+                    input_tokens: forecasts.first().map(|forecast| forecast.input_tokens.round() as u64),
+                };
+                let fired = deployment.rules().fire(&asked.request, told);
+                dials.rule = Some(fired.name.to_owned());
+                Objective::Preferred {
+                    what: fired.target,
+                    why: Because::Rule,
+                }
+            }
+            Policy::Classifier => classified(deployment, assessment, forecasts, LIKELY).ok_or(Error::NoClassifier)?,
+            Policy::Random(seed) => by_chance(seed, &asked.request.ask, catalog, forecasts, constraints),
+            Policy::Cascade => {
+                let cascade = cascade.ok_or(Error::NoCascade)?;
+                let first = first_stage(cascade, &expected(catalog, forecasts, constraints));
+                // Where no stage can be asked, what is said of the others is what there is to say.
+                first.unwrap_or(dials.objective)
+            }
+            Policy::Auto => cascade
+                .and_then(|cascade| {
+                    let expected = expected(catalog, forecasts, constraints);
+                    let one = decide(catalog, forecasts, dials.objective, constraints).chosen?;
+                    let most = constraints.max_latency_s;
+                    let is_cheaper = is_cheaper(cascade, deployment.acceptance(), &expected, one, most);
+                    is_cheaper.then(|| first_stage(cascade, &expected))?
+                })
+                .unwrap_or(dials.objective),
+        })
+    }
+
+    /// What the session's plan gives the step of this request, where it names one.
+    fn planned(&self, dials: &Dials, forecasts: &[Forecast]) -> Result<Option<Objective>, Error> {
+        let (Some(session), Some(step)) = (&dials.session, &dials.step) else {
+            return Ok(None);
+        };
+        let prefer = |tier: usize, why: Because| {
+            Some(Objective::Preferred {
+                what: Preferred::Tier(tier),
+                why,
+            })
+        };
+        let by_cost = |a: &usize, b: &usize| forecasts[*a].cost_usd.total_cmp(&forecasts[*b].cost_usd);
+        match self.plans.advise(session, step, Instant::now()) {
+            Advice::Tier(tier) if tier < forecasts.len() => Ok(prefer(tier, Because::Plan)),
+            // The tiers were changed since: the plan is of others.
+            Advice::Tier(_) => Ok(None),
+            Advice::Spent => Ok(prefer((0..forecasts.len()).min_by(by_cost).unwrap_or_default(), Because::Budget)),
+            Advice::NoPlan => {
+                let mend = "the session has no plan: POST /v1/plans with its x-session-id first, or leave this header out";
+                Err(Error::header("x-tiercast-step-id", step, mend))
+            }
+            Advice::NoStep(known) => {
+                let mend = format!("the steps of the session's plan are {known}");
+                Err(Error::header("x-tiercast-step-id", step, mend))
+            }
+        }
+    }
+
+    /// Plans a task, and remembers the plan where the request is of a session.
+    pub(crate) async fn plan(
+        &self,
+        serving: &Serving,
+        bytes: &[u8],
+        session: Option<&str>,
+    ) -> Result<Plan, Error> {
+        let request = PlanRequest::read(bytes)?;
+        let mut assessments = Vec::new();
+        for ask in request.requests() {
+            assessments.push(self.worker.forecast(ask).await?);
+        }
+        let most_usd = match session {
+            Some(session) => {
+                let purses = Purses::of_session(&serving.settings.budgets, session).map_err(Error::Budgets)?;
+                self.left(serving, &purses).await?.budget().usd
+            }
+            None => None,
+        };
+        let task = request.task(&serving.deployment, &assessments, most_usd);
+        let plan = task.solve()?;
+        if let Some(session) = session {
+            self.plans.put(session, task, Instant::now());
+        }
+        Ok(plan)
+    }
+
+    /// What the purses have left; no limit where there is none, or where the store is away and that is allowed.
+    async fn left(&self, serving: &Serving, purses: &Purses) -> Result<Left, Error> {
+        let (false, Some(store)) = (purses.is_empty(), &self.budgets) else {
+            return Ok(Left::default());
+        };
+        let left = purses.left(store.as_ref()).await;
+        self.unless_open(serving, left)
+    }
+
+    /// What a store answered; where it is away and the settings say so, nothing.
+    fn unless_open<T: Default>(&self, serving: &Serving, answered: Result<T, BudgetError>) -> Result<T, Error> {
+        match answered {
+            Err(error @ BudgetError::Unavailable { .. }) => {
+                self.metrics.budget_store_failure();
+                tracing::warn!(%error, "the budget store does not answer");
+                match serving.settings.budgets.when_unavailable {
+                    WhenUnavailable::Open => Ok(T::default()),
+                    WhenUnavailable::Closed => Err(Error::Budgets(error)),
+                }
+            }
+            other => other.map_err(Error::Budgets),
+        }
+    }
+
+    /// Holds what a call to a tier may cost: the most where the request bounds its reply, twice what is expected
+    /// where it does not; where that does not fit any more, what is expected. `None` where there is no purse, or
+    /// where the store is away and that is allowed.
+    pub(crate) async fn hold(
+        &self,
+        serving: &Serving,
+        decided: &Decided,
+        tier_idx: usize,
+        max_output_tokens: Option<u32>,
+        n_attempts: usize,
+    ) -> Result<Option<Hold>, Error> {
+        let (false, Some(store)) = (decided.purses.is_empty(), &self.budgets) else {
+            return Ok(None);
+        };
+        let id = format!("{}.{n_attempts}", decided.answer.decision.id);
+        if decided.is_over {
+            return Ok(Some(decided.purses.booked(store, id, &self.settling)));
+        }
+        let (tier, forecast) = (&serving.deployment.catalog().tiers()[tier_idx], &decided.forecasts[tier_idx]);
+        let most = max_output_tokens.map_or(2.0 * forecast.output_tokens, f64::from);
+        let amount = |output: f64| {
+            let usd = tier.cost_usd(forecast.input_tokens, output);
+            Amount::new(usd, forecast.input_tokens + output)
+        };
+        let hold_s = serving.settings.budgets.hold_s;
+        let try_to = async |output: f64| {
+            let amount = amount(output)?;
+            decided.purses.hold(store, id.clone(), amount, hold_s, &self.settling).await
+        };
+        let held = match try_to(most).await {
+            Err(BudgetError::Refused { .. }) if forecast.output_tokens < most => try_to(forecast.output_tokens).await,
+            other => other,
+        };
+        match held {
+            Err(BudgetError::Refused { .. }) => {
+                let left = self.left(serving, &decided.purses).await?;
+                let (usd, tokens) = needed(forecast);
+                Err(decided.purses.spent(&left, usd, tokens).into())
+            }
+            other => self.unless_open(serving, other.map(Some)),
+        }
     }
 
     pub(crate) fn fell_back(&self, from: &str, to: &str, kind: ErrorKind) {
@@ -238,6 +502,11 @@ impl State {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether every call that has ended is booked.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settling.load(Ordering::Relaxed) == 0
+    }
+
     /// Answers what is queued and ends the inference threads.
     pub(crate) fn drain(&self) {
         self.start_draining();
@@ -249,4 +518,52 @@ impl State {
         let count = self.n_decisions.fetch_add(1, Ordering::Relaxed);
         format!("dec_{:016x}{count:08x}", self.process)
     }
+}
+
+/// Adds the tiers that cannot be asked, and says of those which field of the request is at fault.
+fn close(serving: &Serving, asked: &Asked, ways: &Ways, dials: &mut Dials) -> Vec<(usize, String)> {
+    let mut notes = Vec::new();
+    for (tier_idx, upstream) in serving.upstreams.iter().enumerate() {
+        let foreign = upstream
+            .as_ref()
+            .and_then(|upstream| ways.why_not(upstream.settings(), asked));
+        let why = match foreign {
+            Some(untranslatable) => {
+                notes.push((tier_idx, untranslatable.to_string()));
+                Some(Exclusion::Untranslatable)
+            }
+            None => unavailable(upstream.as_ref(), serving.settings.has_endpoints()),
+        };
+        dials.constraints.unavailable.extend(why.map(|why| (tier_idx, why)));
+    }
+    notes
+}
+
+/// The cascade that a decision begins. A level that the request asks for is the estimate from which an answer is
+/// taken.
+fn cascade_of(serving: &Serving, dials: &Dials) -> Option<Cascade> {
+    let begins = matches!(
+        dials.objective,
+        Objective::Preferred {
+            why: Because::Cascade,
+            ..
+        }
+    );
+    let cascade = serving.deployment.cascade().filter(|_| begins)?.clone();
+    Some(match dials.level {
+        Some(level) => cascade.with_threshold(level.threshold()),
+        None => cascade,
+    })
+}
+
+/// Of the tiers that fit, the one that is expected to cost least.
+fn cheapest(deployment: &Deployment, answer: &Answer) -> usize {
+    let fitting = answer.decision.ranked.iter().filter_map(|name| deployment.catalog().position(name));
+    let by_cost = |a: &usize, b: &usize| answer.tiers[*a].cost_usd.total_cmp(&answer.tiers[*b].cost_usd);
+    fitting.min_by(by_cost).unwrap_or_default()
+}
+
+/// What a call is expected to take: US dollars, and tokens in and out.
+fn needed(forecast: &Forecast) -> (f64, f64) {
+    (forecast.cost_usd, forecast.input_tokens + forecast.output_tokens)
 }

@@ -4,6 +4,7 @@
 //! same result on any number of threads.
 
 pub mod agreement;
+pub mod bayesian_logistic;
 pub mod bootstrap;
 pub mod calibration;
 pub mod certify;

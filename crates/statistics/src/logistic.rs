@@ -31,6 +31,11 @@ impl Logistic {
         Self { coefficients }
     }
 
+    /// One weight per column, then the intercept.
+    pub fn coefficients(&self) -> &[f64] {
+        &self.coefficients
+    }
+
     /// Probability for a row.
     pub fn predict(&self, row: &[(u32, f32)]) -> f64 {
         sigmoid(logit(&self.coefficients, row))

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tiercast_predictor::checkpoint::Loss;
 use tiercast_predictor::device::DeviceKind;
 use tiercast_records::outcomes::Split;
 use tiercast_replay::faults::FaultKind;
+use tiercast_trainer::certify::Promise;
 use tiercast_trainer::train::SWITCHES;
 
 use crate::encoders::CACHE;
@@ -60,12 +62,26 @@ pub(crate) enum Command {
     Featurise(FeaturiseArguments),
     /// Train a checkpoint: fit on `train`, stop and calibrate on `validation`.
     Train(TrainArguments),
+    /// Calibrate a checkpoint anew on the validation rows of other outcome files, without training it again.
+    ///
+    /// For newer traffic, and to certify a checkpoint that was trained without --certify: corrections per
+    /// tier and the floors behind `auto` and `auto:cheap` are fitted, the networks stay as they are.
+    Calibrate(CalibrateArguments),
+    /// Add a tier to a checkpoint from few judged prompts, without training the rest again.
+    #[command(subcommand)]
+    Tier(TierCommand),
     /// Measure a checkpoint, or with --suite a whole protocol, against every baseline on held-out rows.
     Evaluate(EvaluateArguments),
     /// Write the predicted quality distribution of every row, for outside tools.
     Predict(PredictArguments),
     /// Decide for one prompt and show why.
     Route(RouteArguments),
+    /// Divide a budget among the steps of an agent's task: a tier per step.
+    ///
+    /// FILE is the JSON of POST /v1/plans: {"budget_usd": 0.05, "steps": [{"id": "search", "prompt": "...",
+    /// "importance": 1, "depends_on": [], "input_tokens": 900, "output_tokens": 200}, ...]}. Steps with
+    /// "done_usd" are over, and what they cost is counted.
+    Plan(PlanArguments),
     /// Serve decisions over HTTP.
     Serve(ServeArguments),
     /// Write, check, show and describe a tiercast.toml; make keys for it.
@@ -259,6 +275,120 @@ pub(crate) struct TrainArguments {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) fit: FitArguments,
+    #[command(flatten)]
+    pub(crate) certify: CertifyArguments,
+}
+
+/// A guarantee on what cheaper tiers lose.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Guarantee")]
+pub(crate) struct CertifyArguments {
+    /// Certify that at most this share of the requests sent to a cheaper tier than the dearest is lost, and
+    /// find the boldest floor for which that holds: the model name `auto:certified`. Half of the validation
+    /// rows are kept apart for it.
+    #[arg(long, value_name = "SHARE", value_parser = parse_inner_share)]
+    pub(crate) certify: Option<f64>,
+    /// Probability with which the certificate may be wrong.
+    #[arg(long, default_value = "0.1", value_parser = parse_inner_share, requires = "certify")]
+    pub(crate) certify_delta: f64,
+    /// What counts as lost: `missed` is an answer below the target, `avoidable` one where the dearest tier
+    /// would have reached it.
+    #[arg(long, default_value = "missed", value_parser = parse_loss, requires = "certify")]
+    pub(crate) certify_loss: Loss,
+    /// Quality that an answer has to reach.
+    #[arg(long, default_value = "0.5", value_parser = parse_share, requires = "certify")]
+    pub(crate) certify_target: f64,
+}
+
+impl CertifyArguments {
+    /// No guarantee.
+    pub(crate) const NOTHING: Self = Self {
+        certify: None,
+        certify_delta: 0.1,
+        certify_loss: Loss::Missed,
+        certify_target: 0.5,
+    };
+
+    /// What to certify, where anything is.
+    pub(crate) fn promise(&self) -> Option<Promise> {
+        self.certify.map(|alpha| Promise {
+            loss: self.certify_loss,
+            target: self.certify_target,
+            alpha,
+            delta: self.certify_delta,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArguments {
+    /// Checkpoint folder.
+    #[arg(long)]
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) rows: RowsArguments,
+    /// Folder to write; an older checkpoint there is replaced when the new one is whole.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Backend that the weights are read on.
+    #[arg(long, default_value = "flex")]
+    pub(crate) device: DeviceKind,
+    #[command(flatten)]
+    pub(crate) certify: CertifyArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TierCommand {
+    /// Write the prompts whose outcomes would tell most of a new tier, the most telling one first: 50 to 200
+    /// of them, to be asked by `collect` and scored by `judge`.
+    Choose(TierChooseArguments),
+    /// Fit a new tier on its judged prompts, and save a checkpoint that has it.
+    ///
+    /// Its expected quality becomes a function of what is expected of the trained tiers, which stay as they
+    /// are. Rows of `train` and `validation` are used.
+    Add(TierAddArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TierChooseArguments {
+    /// Checkpoint folder.
+    #[arg(long)]
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) rows: RowsArguments,
+    /// Prompts to choose.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) n: u32,
+    /// File to write: JSONL, as `collect` takes it.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Backend that the weights are read on.
+    #[arg(long, default_value = "flex")]
+    pub(crate) device: DeviceKind,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TierAddArguments {
+    /// Checkpoint folder.
+    #[arg(long)]
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) rows: RowsArguments,
+    /// Name of the new tier, as in the outcome rows.
+    #[arg(long)]
+    pub(crate) tier: String,
+    /// Its class (default: as in the rows): 1 frontier or reasoner, 2 mid, 3 light, 4 fine-tuned for a domain.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub(crate) class: Option<u8>,
+    /// Use at most this many prompts, the most telling ones.
+    #[arg(long)]
+    pub(crate) samples: Option<u32>,
+    /// Folder to write; an older checkpoint there is replaced when the new one is whole.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Backend that the weights are read on.
+    #[arg(long, default_value = "flex")]
+    pub(crate) device: DeviceKind,
 }
 
 #[derive(Debug, Args)]
@@ -291,6 +421,10 @@ pub(crate) struct EvaluateArguments {
     /// Backend.
     #[arg(long, default_value = "flex")]
     pub(crate) device: DeviceKind,
+    /// Compare routing policies on one chart, every call of a cascade counted: `all`, or some by name.
+    /// Writes policies.html, policies.md and policies.json, in a folder per data set where there are several.
+    #[arg(long, value_delimiter = ',', conflicts_with = "suite", value_name = "NAMES")]
+    pub(crate) policies: Vec<String>,
     #[command(flatten)]
     pub(crate) suite: SuiteArguments,
 }
@@ -373,6 +507,24 @@ pub(crate) struct RouteArguments {
     /// Print the JSON of POST /v1/route.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// The task.
+    pub(crate) file: PathBuf,
+    /// Checkpoint folder.
+    #[arg(long, default_value = "checkpoints/reference")]
+    pub(crate) checkpoint: PathBuf,
+    /// Configuration file, for tiers and prices (default: those of the checkpoint).
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Backend that the weights are read on.
+    #[arg(long, default_value = "flex")]
+    pub(crate) device: DeviceKind,
 }
 
 #[derive(Debug, Args)]
@@ -546,6 +698,17 @@ fn parse_amount(text: &str) -> Result<f64, String> {
         Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
         _ => Err("US dollars from 0 are expected".to_owned()),
     }
+}
+
+fn parse_inner_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| 0.0 < *share && *share < 1.0);
+    share.ok_or_else(|| "must be a number between 0 and 1, neither of them".to_owned())
+}
+
+fn parse_loss(text: &str) -> Result<Loss, String> {
+    let mut known = [Loss::Missed, Loss::Avoidable].into_iter();
+    let found = known.find(|loss| loss.name() == text);
+    found.ok_or_else(|| "must be `missed` or `avoidable`".to_owned())
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

@@ -9,7 +9,7 @@ use tiercast_evaluation::evaluate::evaluate;
 use tiercast_evaluation::render;
 use tiercast_evaluation::report::{CheckpointInfo, Report};
 use tiercast_evaluation::study::{Inputs, slices_of};
-use tiercast_predictor::checkpoint::{self, DataFile, Manifest};
+use tiercast_predictor::checkpoint::{self, Contents, DataFile, Manifest};
 use tiercast_predictor::device::DeviceKind;
 use tiercast_predictor::features::FEATURE_VERSION;
 use tiercast_predictor::network::DEFAULT_MEMBERS;
@@ -22,16 +22,17 @@ use tiercast_routing::distribution::GRID;
 use tiercast_trainer::card::card;
 use tiercast_trainer::featurise::{Dense, features_of};
 use tiercast_trainer::fit::FitConfig;
+use tiercast_trainer::recalibrate::recalibrate;
 use tiercast_trainer::train::{TrainOptions, train};
 
 use crate::arguments::{
-    Command, DataCommand, EvaluateArguments, FeaturiseArguments, FitArguments, PipelineCommand, PredictArguments,
+    CalibrateArguments, Command, DataCommand, EvaluateArguments, FeaturiseArguments, FitArguments, PipelineCommand, PredictArguments,
     RowsArguments, TrainArguments, UsageError,
 };
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
 use crate::{
-    collect, config, data, doctor, encoders, judge, pipeline, quickstart, reference, replay, route, serve, suite,
+    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, route, serve, suite, tier,
 };
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
@@ -54,6 +55,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Judge(arguments) => return judge::command(&arguments),
         Command::Featurise(arguments) => featurise(&arguments)?,
         Command::Train(arguments) => train_checkpoint(&arguments).map(|_| ())?,
+        Command::Calibrate(arguments) => calibrate(&arguments)?,
+        Command::Tier(command) => tier::run(&command)?,
         Command::Evaluate(arguments) => evaluate_command(arguments)?,
         Command::Predict(arguments) => predict(&arguments)?,
         Command::Route(arguments) => {
@@ -65,6 +68,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
                 DeviceKind::Flex,
             )?;
         }
+        Command::Plan(arguments) => plan::run(&arguments)?,
         Command::Serve(arguments) => {
             serve::serve(
                 &arguments.checkpoint,
@@ -101,6 +105,21 @@ pub(crate) fn read_rows(
     splits: Option<Vec<Split>>,
     dense: Option<&DenseEncoder>,
 ) -> anyhow::Result<Rows> {
+    // The text is not needed again; for large files it is most of the memory.
+    let Rows { outcomes, features } = read_rows_with_text(arguments, tiers, splits, dense)?;
+    Ok(Rows {
+        outcomes: outcomes.without_text(),
+        features,
+    })
+}
+
+/// The same with the text of the prompts, where there is any.
+pub(crate) fn read_rows_with_text(
+    arguments: &RowsArguments,
+    tiers: Option<Vec<String>>,
+    splits: Option<Vec<Split>>,
+    dense: Option<&DenseEncoder>,
+) -> anyhow::Result<Rows> {
     let options = ReadOptions {
         with_text: true,
         models: tiers,
@@ -109,11 +128,7 @@ pub(crate) fn read_rows(
     let outcomes = outcomes::read(&arguments.outcomes, &options)?;
     let file = read_features(arguments, &outcomes)?;
     let features = features_with(&outcomes, file.as_ref(), dense, &arguments.cache)?;
-    // The text is not needed again; for large files it is most of the memory.
-    Ok(Rows {
-        outcomes: outcomes.without_text(),
-        features,
-    })
+    Ok(Rows { outcomes, features })
 }
 
 /// Features of all prompts; transformer embeddings are made once and kept in `cache`.
@@ -192,12 +207,42 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     for note in &trained.contents.provenance.notes {
         say(&format!("note: {note}"));
     }
+    tell_certificate(&trained.contents);
     say(&format!(
         "checkpoint {} saved to {}",
         manifest.id,
         arguments.out.display()
     ));
     Ok(manifest)
+}
+
+fn tell_certificate(contents: &Contents) {
+    if let Some(certificate) = &contents.calibration.certificate {
+        say(&certificate.sentence());
+    }
+}
+
+fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
+    checkpoint::prepare(&arguments.out)?;
+    let opening = || format!("opening checkpoint {}", arguments.checkpoint.display());
+    let (manifest, contents) = checkpoint::open(&arguments.checkpoint).with_context(opening)?;
+    let curves = std::fs::read_to_string(arguments.checkpoint.join("curves.json")).with_context(opening)?;
+    let predictor = Predictor::new(manifest, contents.clone(), arguments.device).with_context(opening)?;
+    let tiers = contents.catalog.tiers().iter().map(|tier| tier.name.clone()).collect();
+    let splits = Some(vec![Split::Validation]);
+    let rows = read_rows(&arguments.rows, Some(tiers), splits, predictor.dense_encoder())?;
+    let contents = recalibrate(contents, &predictor, &rows.outcomes, &rows.features, arguments.certify.promise())?;
+    let manifest = checkpoint::save(&arguments.out, &contents, &curves, &card(&contents))?;
+    tell_certificate(&contents);
+    let levels = contents.calibration.service_levels;
+    say(&format!(
+        "checkpoint {} saved to {}; floors: auto {:.3}, auto:cheap {:.3}",
+        manifest.id,
+        arguments.out.display(),
+        levels.auto,
+        levels.cheap
+    ));
+    Ok(())
 }
 
 /// Several judges in one file: tiers of one prompt are always judged alike, so decisions compare what
@@ -238,6 +283,7 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
         device: *device,
         n_members: members.map_or(DEFAULT_MEMBERS, |members| members as usize),
         off: without.clone(),
+        promise: arguments.certify.promise(),
         fit,
         data: arguments
             .rows
@@ -275,6 +321,7 @@ fn evaluate_command(arguments: EvaluateArguments) -> anyhow::Result<()> {
     let (Some(checkpoint), Some(out)) = (arguments.checkpoint, arguments.out) else {
         return Err(UsageError("--checkpoint and --out are needed, or --suite".to_owned()).into());
     };
+    let policies = arguments.policies;
     let evaluation = CheckpointEvaluation {
         checkpoint,
         rows: RowsArguments {
@@ -288,8 +335,11 @@ fn evaluate_command(arguments: EvaluateArguments) -> anyhow::Result<()> {
         seed: arguments.seed,
         device: arguments.device,
     };
-    print(&render::table(&evaluate_checkpoint(&evaluation)?));
-    Ok(())
+    if policies.is_empty() {
+        print(&render::table(&evaluate_checkpoint(&evaluation)?));
+        return Ok(());
+    }
+    policies::compare(&evaluation, &policies)
 }
 
 /// Evaluates and writes the report; returns it.
@@ -334,7 +384,7 @@ pub(crate) fn evaluate_checkpoint(arguments: &CheckpointEvaluation) -> anyhow::R
     Ok(report)
 }
 
-fn checkpoint_info(predictor: &Predictor) -> CheckpointInfo {
+pub(crate) fn checkpoint_info(predictor: &Predictor) -> CheckpointInfo {
     let provenance = &predictor.manifest().provenance;
     CheckpointInfo {
         id: predictor.id().to_owned(),
@@ -356,7 +406,7 @@ fn checkpoint_info(predictor: &Predictor) -> CheckpointInfo {
     }
 }
 
-fn open(folder: &Path, device: DeviceKind) -> anyhow::Result<Predictor> {
+pub(crate) fn open(folder: &Path, device: DeviceKind) -> anyhow::Result<Predictor> {
     Predictor::open(folder, device).with_context(|| format!("opening checkpoint {}", folder.display()))
 }
 

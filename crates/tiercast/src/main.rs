@@ -9,6 +9,8 @@ mod doctor;
 mod encoders;
 mod judge;
 mod pipeline;
+mod plan;
+mod policies;
 mod progress;
 mod quickstart;
 mod reference;
@@ -16,6 +18,7 @@ mod replay;
 mod route;
 mod serve;
 mod suite;
+mod tier;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

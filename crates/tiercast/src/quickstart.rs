@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tiercast_evaluation::render;
 use tiercast_server::settings::Settings;
 
-use crate::arguments::{QuickstartArguments, RowsArguments, TrainArguments, UsageError};
+use crate::arguments::{CertifyArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError};
 use crate::commands::{CheckpointEvaluation, evaluate_checkpoint, print, train_checkpoint};
 use crate::encoders::CACHE;
 use crate::progress::say;
@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
         tiers: Some(TIERS.map(str::to_owned).to_vec()),
         out: checkpoint.clone(),
         fit: arguments.fit.clone(),
+        certify: CertifyArguments::NOTHING,
     })?;
     let report = evaluate_checkpoint(&CheckpointEvaluation {
         checkpoint: checkpoint.clone(),

@@ -150,6 +150,8 @@ mod tests {
                 predicted_as: None,
                 reason: "cheapest_acceptable".to_owned(),
                 policy: "meta",
+                rule: None,
+                certificate: None,
                 checkpoint: "c".to_owned(),
                 propensity: 1.0,
                 objective: json!({}),

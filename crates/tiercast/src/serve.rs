@@ -10,8 +10,12 @@ use std::time::Duration;
 use anyhow::Context;
 use tiercast_predictor::device::DeviceKind;
 use tiercast_predictor::predictor::Predictor;
+use tiercast_budgets::sqlite::SqliteStore;
+use tiercast_budgets::store::Store;
+use tiercast_budgets::valkey::ValkeyStore;
 use tiercast_server::serving::Checkpoint;
 use tiercast_server::settings::Settings;
+use tiercast_server::settings::budgets::{BudgetSettings, StoreKind};
 use tiercast_server::state::{Parts, Source, State};
 use tiercast_server::worker::Forecaster;
 use tiercast_upstream::client::Client;
@@ -33,11 +37,12 @@ pub(crate) fn serve(
     device: DeviceKind,
 ) -> anyhow::Result<()> {
     let settings = settings(config, listen)?;
-    let state = open(checkpoint, settings.clone(), config, device)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
+    let budgets = runtime.block_on(budgets(settings.budgets()))?;
+    let state = open(checkpoint, settings.clone(), budgets, config, device)?;
     let served = runtime.block_on(async {
         if let Some(config) = config {
             tokio::spawn(watch(config.to_owned(), Arc::clone(&state)));
@@ -62,10 +67,28 @@ fn settings(config: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result
     })
 }
 
+/// Opens the store of the budgets, where there are any.
+async fn budgets(settings: &BudgetSettings) -> anyhow::Result<Option<Arc<dyn Store>>> {
+    if !settings.has_limits() {
+        return Ok(None);
+    }
+    Ok(Some(match settings.store() {
+        StoreKind::Memory => Arc::new(SqliteStore::in_memory()?),
+        StoreKind::Sqlite => Arc::new(SqliteStore::open(settings.path())?),
+        StoreKind::Valkey => {
+            let name = settings.url_env().unwrap_or_default();
+            let missing = || format!("`budgets.url_env`: the environment variable {name} is not set or empty");
+            let url = variable(name).filter(|url| !url.trim().is_empty()).with_context(missing)?;
+            Arc::new(ValkeyStore::connect(&url, settings.deployment(), settings.timeout()).await?)
+        }
+    }))
+}
+
 /// Opens the checkpoint and starts its inference threads, which share it.
 fn open(
     checkpoint: &Path,
     settings: Settings,
+    budgets: Option<Arc<dyn Store>>,
     config: Option<&Path>,
     device: DeviceKind,
 ) -> anyhow::Result<Arc<State>> {
@@ -84,10 +107,12 @@ fn open(
             id: predictor.id().to_owned(),
             catalog: predictor.catalog().clone(),
             service_levels: predictor.service_levels(),
+            certificate: predictor.certificate().cloned(),
         },
         forecasters: (0..settings.workers()).map(|_| forecaster()).collect(),
         settings,
         client: Client::new()?,
+        budgets,
         env: Box::new(variable),
         source,
     };

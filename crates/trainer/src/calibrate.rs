@@ -39,6 +39,15 @@ pub fn fit_quality(
     }
 }
 
+/// Fits the correction of one tier again, on rows of newer traffic: what the checkpoint says of it is as good
+/// as [`OUT_OF_FOLD_ROWS`] rows, and stays where there are none.
+pub fn refit_quality(validation: &[Scored<'_>], calibration: TierCalibration) -> TierCalibration {
+    TierCalibration {
+        known: fit_platt(validation, calibration.known, OUT_OF_FOLD_ROWS),
+        ..calibration
+    }
+}
+
 /// Slope and offset by Newton's method on the logistic loss of the events "outcome >= threshold",
 /// over all thresholds of the grid with equal weight, pulled towards `prior`.
 fn fit_platt(rows: &[Scored<'_>], prior: Platt, prior_rows: f64) -> Platt {

@@ -12,12 +12,12 @@ pub fn card(contents: &Contents) -> String {
     line(format_args!(
         "Predicts, from a prompt alone, how good the answer of each of {} tiers will be (a distribution over [0, 1]) \
          and how long; `tiercast` routes on it.\n\n",
-        contents.catalog.tiers().len()
+        contents.tiers().count()
     ));
     line(format_args!(
         "| tier | class | USD / M input tokens | USD / M output tokens |\n| --- | --- | --- | --- |\n"
     ));
-    for tier in contents.catalog.tiers() {
+    for tier in contents.tiers() {
         line(format_args!(
             "| {} | {} | {} | {} |\n",
             tier.name, tier.class, tier.input_usd_per_mtok, tier.output_usd_per_mtok
@@ -50,12 +50,21 @@ pub fn card(contents: &Contents) -> String {
          single tier's quality, `auto:cheap` {:.3} keeps 95 %.\n",
         levels.auto, levels.cheap
     ));
+    if let Some(certificate) = &contents.calibration.certificate {
+        line(format_args!("\nGuarantee: {}.\n", certificate.sentence()));
+    }
     line(format_args!(
         "\n## Limits\n\n- It knows the tasks it was trained on; on others its confidence means little.\n"
     ));
     line(format_args!(
         "- Quality is what the outcome rows call quality; tiers it has not seen it cannot judge.\n"
     ));
+    for added in &contents.added {
+        line(format_args!(
+            "- {} was added later, from {} judged prompts: its forecast is a function of those of the trained tiers.\n",
+            added.tier.name, added.n_prompts
+        ));
+    }
     for note in &provenance.notes {
         line(format_args!("- {note}\n"));
     }

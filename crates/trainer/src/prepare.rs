@@ -6,6 +6,7 @@ use tiercast_records::outcomes::{Outcome, Outcomes, Prompt, Split};
 use tiercast_routing::catalog::Catalog;
 
 use crate::dataset::{self, LengthScale, Row, length_scale};
+use crate::folds::fold_of;
 use crate::prices::fit_catalog;
 use crate::train::{TrainError, TrainOptions};
 use crate::vocabulary::fit_encoding;
@@ -21,6 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) tasks: Vec<String>,
     pub(crate) train: Vec<Row>,
     pub(crate) validation: Vec<Row>,
+    /// Validation rows kept apart for a certificate; none where none is asked for.
+    pub(crate) certifying: Vec<Row>,
     pub(crate) lengths: Vec<LengthScale>,
 }
 
@@ -77,7 +80,12 @@ pub(crate) fn prepare(
         tasks_of(outcomes, &prompts)
     };
     let rows = |split| dataset::rows(outcomes, features, models, split, &encoding, &tasks);
-    let (train, validation) = (rows(Split::Train), rows(Split::Validation));
+    let (train, mut validation) = (rows(Split::Train), rows(Split::Validation));
+    let is_kept_apart = |row: &mut Row| fold_of(&outcomes.prompts[row.prompt], 2) == 1;
+    let certifying = match options.promise {
+        Some(_) => validation.extract_if(.., is_kept_apart).collect(),
+        None => Vec::new(),
+    };
     for (split, found, least) in [
         ("train", train.len(), LEAST_TRAIN),
         ("validation", validation.len(), LEAST_VALIDATION),
@@ -93,6 +101,7 @@ pub(crate) fn prepare(
         tasks,
         train,
         validation,
+        certifying,
         lengths,
     })
 }

@@ -53,15 +53,23 @@ pub(crate) fn provenance(
         device: format!("{:?}", options.device).to_lowercase(),
         encoder: options.encoder.clone(),
         data: options.data.clone(),
-        counts: BTreeMap::from([
-            ("train_prompts".to_owned(), prepared.train.len()),
-            ("validation_prompts".to_owned(), prepared.validation.len()),
-            ("known_ngrams".to_owned(), prepared.encoding.ngram_hashes.len()),
-        ]),
+        counts: counts(prepared),
         tasks: prepared.tasks.clone(),
         validation,
         notes: notes(outcomes, models, prepared, options),
     }
+}
+
+fn counts(prepared: &Prepared) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::from([
+        ("train_prompts".to_owned(), prepared.train.len()),
+        ("validation_prompts".to_owned(), prepared.validation.len()),
+        ("known_ngrams".to_owned(), prepared.encoding.ngram_hashes.len()),
+    ]);
+    if !prepared.certifying.is_empty() {
+        counts.insert("certifying_prompts".to_owned(), prepared.certifying.len());
+    }
+    counts
 }
 
 /// What was masked, per tier.

@@ -18,6 +18,8 @@ use tiercast_routing::distribution::GRID;
 use tiercast_routing::evidence::Assessment;
 
 use crate::calibrate::{Scored, fit_length, fit_quality, fit_service_levels};
+use crate::certify::{Promise, certify};
+use crate::classifier::fit_classifier;
 use crate::dataset::{LengthScale, Row};
 use crate::fit::{Epoch, FitConfig};
 use crate::plans::{fit_plans, look_at_all, neighbours_of, plans, table_views};
@@ -44,6 +46,8 @@ pub struct TrainOptions {
     pub fit: FitConfig,
     /// Views that are switched off, of [`SWITCHES`].
     pub off: Vec<String>,
+    /// What to certify, on half of the validation rows, which nothing else then sees.
+    pub promise: Option<Promise>,
     /// The files the outcomes were read from, for the manifest.
     pub data: Vec<DataFile>,
 }
@@ -161,9 +165,16 @@ pub fn train(
     }
     let tiers = calibrate(&model, [&known, &unknown], &raw, &prepared, features);
     let assessments = assessments(&prepared.catalog, &tiers, features, &prepared.validation, &raw);
+    let certificate = options.promise.map(|promise| {
+        let rows = &prepared.certifying;
+        let raw: Vec<Raw> = rows.par_iter().map(|row| model.raw(&row.encoded)).collect();
+        certify(promise, &prepared.catalog, &assessments(&prepared.catalog, &tiers, features, rows, &raw), rows)
+    });
     let service_levels = fit_service_levels(&prepared.catalog, &assessments, &prepared.validation);
     let validation = validation_figures(&curves, &assessments, &prepared.validation);
     let provenance = provenance(outcomes, &models, &prepared, options, validation);
+    let n_columns = prepared.encoding.d_dense() + prepared.encoding.ngram_hashes.len();
+    let classifier = fit_classifier(&prepared.catalog, &prepared.train, &prepared.validation, n_columns);
     let contents = Contents {
         weights: weights::to_bytes(&Ensemble { members }).map_err(TrainError::Weights)?,
         network: config,
@@ -172,11 +183,14 @@ pub fn train(
         tables,
         neighbours: model.neighbours,
         pool: model.pool,
+        classifier,
         catalog: prepared.catalog,
+        added: Vec::new(),
         calibration: Calibration {
             grid: GRID.to_vec(),
             tiers,
             service_levels,
+            certificate,
         },
         provenance,
     };

@@ -13,7 +13,7 @@ use crate::report::{CheckpointInfo, Verdict};
 use crate::study::slices_of;
 
 const N: usize = 40;
-const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+pub(crate) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
 /// Catalog order: dear, cheap. Model order in the outcomes: cheap, dear.
 fn catalog() -> Catalog {
@@ -31,7 +31,7 @@ fn catalog() -> Catalog {
 }
 
 /// Quality of (dear, cheap) for prompt `index`.
-fn truth(index: usize) -> [f64; 2] {
+pub(crate) fn truth(index: usize) -> [f64; 2] {
     [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 1.0]][index % 4]
 }
 
@@ -125,9 +125,19 @@ fn doubt_of_b(n: usize) -> Vec<Evidence> {
 }
 
 fn report_on(splits: &[Split], quality: impl Fn(usize) -> [f64; 2], evidence: Option<&[Evidence]>) -> Report {
+    with_inputs(splits, quality, evidence, |inputs| evaluate(inputs, &|_| {}).unwrap())
+}
+
+/// Calls `then` with this world: two tiers, dear and cheap, at $3 and $1.
+pub(crate) fn with_inputs<R>(
+    splits: &[Split],
+    quality: impl Fn(usize) -> [f64; 2],
+    evidence: Option<&[Evidence]>,
+    then: impl FnOnce(&Inputs<'_>) -> R,
+) -> R {
     let (catalog, outcomes) = (catalog(), outcomes(splits));
     let n = outcomes.prompts.len();
-    let inputs = Inputs {
+    then(&Inputs {
         catalog: &catalog,
         slices: slices_of(&outcomes),
         outcomes: &outcomes,
@@ -140,8 +150,7 @@ fn report_on(splits: &[Split], quality: impl Fn(usize) -> [f64; 2], evidence: Op
         checkpoint: CheckpointInfo::default(),
         auto_floor: 0.5,
         cheap_floor: 0.0,
-    };
-    evaluate(&inputs, &|_| {}).unwrap()
+    })
 }
 
 fn method<'a>(report: &'a Report, name: &str) -> &'a MethodReport {

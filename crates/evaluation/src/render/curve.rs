@@ -8,12 +8,12 @@ use super::number::{fixed, usd};
 use super::results::{named, tiercast};
 use crate::report::{MethodKind, MethodReport, OperatingPoint, Point, Report};
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 470.0;
-const LEFT: f64 = 74.0;
-const RIGHT: f64 = 704.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 402.0;
+pub(super) const WIDTH: f64 = 720.0;
+pub(super) const HEIGHT: f64 = 470.0;
+pub(super) const LEFT: f64 = 74.0;
+pub(super) const RIGHT: f64 = 704.0;
+pub(super) const TOP: f64 = 16.0;
+pub(super) const BOTTOM: f64 = 402.0;
 /// Heights of the font on a wide and on a narrow screen, in units of the drawing.
 const FONTS: [(&str, f64, usize); 2] = [("wide", 13.0, 30), ("narrow", 21.0, 16)];
 
@@ -122,7 +122,8 @@ fn axes(report: &Report, lines: &[Line<'_>], points: &[(&str, &OperatingPoint)])
     )
 }
 
-fn grid(x_axis: &Axis, y_axis: &Axis) -> Markup {
+/// Lines at round values, and the names of the axes.
+pub(super) fn grid(x_axis: &Axis, y_axis: &Axis) -> Markup {
     let place = |axis: &Axis, wanted| {
         let ticks = axis.ticks(wanted).into_iter();
         ticks
@@ -264,18 +265,22 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
 }
 
 fn legend(lines: &[Line<'_>], points: &[(&'static str, &OperatingPoint)]) -> Markup {
-    let swatch = |drawing: Markup| html! { svg.swatch viewBox="0 0 36 16" aria-hidden="true" { (drawing) } };
     html! {
         ul.legend {
             @for line in lines.iter().rev() {
-                li { (swatch(html! { path class={ "line " (line.class) } d="M1 8H35" {} })) (line.method.label) }
+                li { (swatch(&html! { path class={ "line " (line.class) } d="M1 8H35" {} })) (line.method.label) }
             }
             @for (class, point) in points {
-                li { (swatch(html! { g class={ "point " (class) } { (shape(class, 18.0, 8.0)) } })) "tiercast at " (point.name) }
+                li { (swatch(&html! { g class={ "point " (class) } { (shape(class, 18.0, 8.0)) } })) "tiercast at " (point.name) }
             }
-            li { (swatch(html! { rect.tier x="14" y="4" width="8" height="8" {} })) "one tier for everything" }
+            li { (swatch(&html! { rect.tier x="14" y="4" width="8" height="8" {} })) "one tier for everything" }
         }
     }
+}
+
+/// A drawing of the legend's size.
+pub(super) fn swatch(drawing: &Markup) -> Markup {
+    html! { svg.swatch viewBox="0 0 36 16" aria-hidden="true" { (drawing) } }
 }
 
 /// A coordinate with one decimal.

@@ -13,29 +13,35 @@ const LONG: usize = 40;
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
+    document(
+        &format!("tiercast evaluation: {}", report.checkpoint.id),
+        &html! {
+            (opening(report))
+            (curve_section(report))
+            (methods(report))
+            (operating(report))
+            (parts(report))
+            (predictions(report))
+            (doubts(report))
+            (costs(report))
+            (field(report))
+            (closing(report))
+        },
+    )
+}
+
+/// A page of this content: one file that needs nothing else.
+pub(super) fn document(title: &str, content: &Markup) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "tiercast evaluation: " (report.checkpoint.id) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                main {
-                    (opening(report))
-                    (curve_section(report))
-                    (methods(report))
-                    (operating(report))
-                    (parts(report))
-                    (predictions(report))
-                    (doubts(report))
-                    (costs(report))
-                    (field(report))
-                    (closing(report))
-                }
-            }
+            body { main { (content) } }
         }
     };
     markup.into_string()
@@ -226,7 +232,7 @@ fn closing(report: &Report) -> Markup {
     }
 }
 
-fn section(title: &str, lead: &str, body: &Markup) -> Markup {
+pub(super) fn section(title: &str, lead: &str, body: &Markup) -> Markup {
     html! {
         section {
             h2 { (title) }
@@ -237,7 +243,7 @@ fn section(title: &str, lead: &str, body: &Markup) -> Markup {
 }
 
 /// A table, then what each column means.
-fn explained(table: &Table) -> Markup {
+pub(super) fn explained(table: &Table) -> Markup {
     html! {
         (plain(table))
         @if !table.rows.is_empty() { (explanations(&table.columns)) }

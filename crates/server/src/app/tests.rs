@@ -55,6 +55,7 @@ fn assessment(sufficient: bool) -> Assessment {
     Assessment {
         forecasts: forecasts(),
         evidence,
+        enough: None,
     }
 }
 
@@ -105,10 +106,14 @@ pub(super) fn parts(settings: &str, forecaster: Forecaster) -> Parts {
             id: "test".to_owned(),
             catalog: catalog(),
             service_levels: ServiceLevels { auto: 0.75, cheap: 0.5 },
+            certificate: None,
+            cascade: None,
         },
         settings: Settings::parse(settings).unwrap(),
         forecasters: vec![forecaster],
         client: Client::new().unwrap(),
+        budgets: None,
+        answers: None,
         env: Box::new(|_| None),
         source: None,
     }
@@ -288,7 +293,7 @@ async fn bad_headers_name_header_value_and_mend() {
     bad_header("x-tiercast-max-cost-usd", "inf", "US dollars").await;
     bad_header("x-tiercast-latency-ms", "0", "milliseconds").await;
     bad_header("x-tiercast-mode", "batch", "`sync` or `async`").await;
-    bad_header("x-tiercast-policy", "cascade", "`meta` and `fixed:TIER`").await;
+    bad_header("x-tiercast-policy", "magic", "meta, rules, classifier").await;
     bad_header("x-tiercast-policy", "fixed:tiny", "large, mid, small").await;
     bad_header("x-tiercast-debug", "yes", "`1` or `0`").await;
     let twice = post_route(&[("x-tiercast-quality", "0.1"), ("x-tiercast-quality", "0.9")]);

@@ -4,23 +4,35 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tiercast_budgets::amount::Amount;
 use tiercast_chat::{StreamSummary, Usage};
 use tiercast_routing::catalog::Tier;
 use tiercast_routing::decide::Forecast;
 
 use crate::accounts::{Call, Outcome};
+use crate::budgets::Hold;
 use crate::latency::Wait;
 use crate::state::State;
 
 /// Bytes per token where an endpoint tells no tokens; English text has about four.
 const BYTES_PER_TOKEN: f64 = 4.0;
 
+/// What a call is a part of.
+pub(crate) struct Part {
+    /// The session.
+    pub(crate) session: Option<String>,
+    /// The step of its plan.
+    pub(crate) step: Option<String>,
+    /// What it holds of budgets.
+    pub(crate) hold: Option<Hold>,
+}
+
 /// A call under way.
 pub(crate) struct Settle {
     state: Arc<State>,
     tier: Tier,
     forecast: Forecast,
-    session: Option<String>,
+    of: Part,
     start: Instant,
     /// Whether the endpoint has begun to answer: before that nothing is owed.
     is_begun: bool,
@@ -30,12 +42,12 @@ pub(crate) struct Settle {
 }
 
 impl Settle {
-    pub(crate) fn new(state: Arc<State>, tier: &Tier, forecast: &Forecast, session: Option<String>) -> Self {
+    pub(crate) fn new(state: Arc<State>, tier: &Tier, forecast: &Forecast, of: Part) -> Self {
         Self {
             state,
             tier: tier.clone(),
             forecast: *forecast,
-            session,
+            of,
             start: Instant::now(),
             is_begun: false,
             outcome: Outcome::ClientGone,
@@ -101,9 +113,17 @@ impl Drop for Settle {
         let name = &self.tier.name;
         self.state.accounts.settle(name, &call);
         self.state.metrics.call(name, &call);
-        if let (Some(session), true) = (&self.session, self.is_begun) {
+        if let (Some(session), true) = (&self.of.session, self.is_begun) {
             let tokens = call.input_tokens + call.output_tokens;
             self.state.sessions.record(session, name, tokens, Instant::now());
+        }
+        if let (Some(session), Some(step), true) = (&self.of.session, &self.of.step, self.is_begun) {
+            self.state.plans.spent(session, step, call.cost_usd);
+        }
+        if let Some(hold) = self.of.hold.take() {
+            let is_owed = self.is_begun || self.usage.is_some();
+            let used = Amount::new(call.cost_usd.max(0.0), call.input_tokens + call.output_tokens);
+            hold.settle(is_owed.then(|| used.unwrap_or(Amount::ZERO)));
         }
         tracing::debug!(
             tier = name,

@@ -1,0 +1,63 @@
+//! What the policy `cascade` rests on: the estimate of answers, the stages, and when an answer is taken.
+//! Fitted by `trainer::cascade` on outcomes with replies.
+
+use serde::{Deserialize, Serialize};
+use tiercast_routing::cascade::Acceptance;
+
+use crate::answers::AnswerHead;
+
+/// A fitted cascade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CascadeFit {
+    /// Names of the tiers, cheapest first; two at least.
+    pub stages: Vec<String>,
+    /// An answer is taken from this estimate of its quality on: one per stage but the last.
+    pub thresholds: Vec<f64>,
+    /// What happened on validation, one per stage.
+    pub acceptance: Vec<Taken>,
+    /// Share of the best single tier's quality that had to be kept on validation.
+    pub kept: f64,
+    /// Mean quality on validation.
+    pub quality: f64,
+    /// Mean cost of all calls on validation, US dollars.
+    pub cost_usd: f64,
+    /// Estimates the quality of answers.
+    pub answers: AnswerHead,
+}
+
+/// Answers of a stage that were taken on validation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// Share of those that got this far.
+    pub share: f64,
+    /// Their mean quality.
+    pub quality: f64,
+}
+
+impl CascadeFit {
+    /// Says what does not fit tiers of these names.
+    pub fn check(&self, tiers: &[&str]) -> Result<(), String> {
+        let n = self.stages.len();
+        if n < 2 || self.thresholds.len() + 1 != n || self.acceptance.len() != n {
+            return Err(format!("{n} stages, {} thresholds", self.thresholds.len()));
+        }
+        if let Some(unknown) = self.stages.iter().find(|stage| !tiers.contains(&stage.as_str())) {
+            return Err(format!("stage `{unknown}` is no tier of the catalog"));
+        }
+        if self.thresholds.iter().any(|threshold| !(0.0..=1.0).contains(threshold)) {
+            return Err("a threshold is outside of 0 to 1".to_owned());
+        }
+        self.answers.check(tiers.len())
+    }
+
+    /// For the outlook of a cascade.
+    pub fn acceptances(&self) -> Vec<Acceptance> {
+        let of = |taken: &Taken| Acceptance {
+            share: taken.share,
+            quality: taken.quality,
+        };
+        self.acceptance.iter().map(of).collect()
+    }
+}

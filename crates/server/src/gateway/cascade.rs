@@ -1,0 +1,145 @@
+//! The policy `cascade`: a cheap tier is asked, its answer is read, and a dearer one is asked where it is not
+//! good enough. Nothing reaches the client before an answer is accepted; that of the last stage is, so it is
+//! passed on as it comes.
+
+use std::time::Instant;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::response::Parts;
+use axum::response::Response;
+use serde_json::Value;
+use tiercast_chat::{said, said_in_stream};
+use tiercast_routing::cascade::{Allowance, Call, Cascade, Expected, Step};
+use tiercast_upstream::error::CallError;
+
+use super::{Failed, Run, Sent, leads_on, respond};
+use crate::error::Error;
+
+/// Longest answer that is held back to be read; a longer one is taken as it is.
+const LONGEST_ANSWER: usize = 16 << 20;
+
+/// An answer that waits for its judgement.
+struct Held {
+    tier: usize,
+    parts: Parts,
+    body: Bytes,
+}
+
+impl Run<'_> {
+    /// Asks stage after stage, until an answer is accepted.
+    pub(super) async fn cascade(&self, cascade: &Cascade) -> Result<Response, Error> {
+        let start = Instant::now();
+        let mut expected = self.decided.expected.clone();
+        let (mut calls, mut held): (Vec<Call>, Vec<Held>) = (Vec::new(), Vec::new());
+        let mut n_told = 0;
+        let (mut failed, mut last): (Vec<Failed>, Option<(String, CallError, Vec<u8>)>) = (Vec::new(), None);
+        loop {
+            let allowance = Allowance {
+                max_cost_usd: self.decided.dials.constraints.max_cost_usd,
+                left_s: self.left_s(start),
+            };
+            let step = cascade.step(&expected, &calls, &allowance);
+            let tier = match step {
+                Some(Step::Call(tier)) => tier,
+                Some(Step::Accept(at)) => {
+                    let (quality, of) = (calls[at].quality, held.swap_remove(at));
+                    return Ok(self.accepted(Response::from_parts(of.parts, Body::from(of.body)), of.tier, quality, &calls, &failed));
+                }
+                None => {
+                    let Some((tier, error, refusal)) = last else {
+                        return Err(Error::NoEndpoints);
+                    };
+                    return Err(Error::upstream(&tier, &error, &refusal, failed.len()));
+                }
+            };
+            // A call follows either a failure or an answer that was not good enough.
+            let before = failed.last().filter(|_| failed.len() > n_told);
+            if let (None, Some(before)) = (before, calls.last()) {
+                self.state.escalated(self.name(before.tier), self.name(tier));
+            }
+            let n_attempts = calls.len() + failed.len();
+            let sent = self.send(tier, n_attempts, before).await?;
+            n_told = failed.len();
+            let response = match sent {
+                Sent::Begun(response) => response,
+                Sent::Skipped(spent) if calls.is_empty() && failed.is_empty() => return Err(spent),
+                Sent::Skipped(_) => {
+                    expected[tier] = None;
+                    continue;
+                }
+                Sent::Failed(error, refusal) => {
+                    expected[tier] = None;
+                    failed.push(self.failed(tier, &error));
+                    let goes_on = leads_on(error.kind) || !calls.is_empty();
+                    last = Some((self.name(tier).to_owned(), error, refusal));
+                    if !goes_on {
+                        expected.fill(None);
+                    }
+                    continue;
+                }
+            };
+            // Whatever a last stage says is accepted: it need not wait.
+            if is_last(cascade.stages(), &expected, tier, &calls) {
+                let quality = self.decided.forecasts[tier].quality.mean();
+                return Ok(self.accepted(response, tier, quality, &calls, &failed));
+            }
+            let (parts, body) = response.into_parts();
+            let Ok(body) = to_bytes(body, LONGEST_ANSWER).await else {
+                // It broke off, or is too long to be read: as if it had failed.
+                expected[tier] = None;
+                continue;
+            };
+            calls.push(Call {
+                tier,
+                quality: self.judge(tier, &body),
+                cost_usd: self.decided.forecasts[tier].cost_usd,
+            });
+            held.push(Held { tier, parts, body });
+        }
+    }
+
+    /// The estimate of an answer's quality. One that did not come to its end is worth nothing.
+    fn judge(&self, tier: usize, body: &[u8]) -> f64 {
+        let said = if self.asked.is_streamed() {
+            said_in_stream(body, self.asked.dialect)
+        } else {
+            let body: Option<Value> = serde_json::from_slice(body).ok();
+            let body = body.as_ref().and_then(Value::as_object);
+            body.and_then(|body| said(body, self.asked.dialect).ok()).unwrap_or_default()
+        };
+        if said.finish.is_none() {
+            return 0.0;
+        }
+        self.state.answer_quality(self.serving, tier, &self.asked.request, &self.decided.forecasts[tier], &said)
+    }
+
+    /// Seconds until the deadline, or until the latency target of a sync request.
+    fn left_s(&self, start: Instant) -> Option<f64> {
+        let to_deadline = self.deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+        let target = self.decided.dials.constraints.max_latency_s;
+        let to_target = target.map(|target| (target - start.elapsed().as_secs_f64()).max(0.0));
+        Some(to_target.map_or(to_deadline, |left| left.min(to_deadline)))
+    }
+
+    fn accepted(&self, response: Response, tier: usize, quality: f64, calls: &[Call], failed: &[Failed]) -> Response {
+        let mut response = respond(response, &self.decided.answer, self.name(tier), failed);
+        let headers = response.headers_mut();
+        let from: Vec<&str> = calls.iter().filter(|call| call.tier != tier).map(|call| self.name(call.tier)).collect();
+        if !from.is_empty()
+            && let Ok(value) = from.join(", ").parse()
+        {
+            headers.insert("x-tiercast-escalated-from", value);
+        }
+        if let Ok(value) = format!("{quality:.4}").parse() {
+            headers.insert("x-tiercast-quality", value);
+        }
+        response
+    }
+}
+
+/// Whether no stage is left after this one.
+fn is_last(stages: &[usize], expected: &[Option<Expected>], tier: usize, calls: &[Call]) -> bool {
+    let after = stages.iter().skip_while(|stage| **stage != tier).skip(1);
+    let is_open = |stage: &usize| expected[*stage].is_some() && calls.iter().all(|call| call.tier != *stage);
+    !after.copied().any(|stage| is_open(&stage))
+}

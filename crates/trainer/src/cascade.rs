@@ -1,0 +1,284 @@
+//! Fits a cascade on outcomes with replies: the estimate of answers, which tiers to ask in which order, and the
+//! estimate from which an answer is taken.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use tiercast_predictor::answers::{AnswerHead, Reply};
+use tiercast_predictor::cascade::{CascadeFit, Taken};
+use tiercast_records::features::Features;
+use tiercast_records::outcomes::Outcomes;
+use tiercast_routing::catalog::Catalog;
+
+use crate::answers::{AnswersError, Judged, fit_answers};
+use crate::dataset::{Answer, Row};
+
+/// Settings of the threshold that are tried: 0, .02, ..., 1.
+const N_THRESHOLDS: usize = 51;
+
+/// Stages of the longest cascade that is tried: each costs time, and every answer that is not taken is paid.
+const MOST_STAGES: usize = 3;
+
+/// What was asked and answered, in words.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Replies {
+    /// The ask of each prompt, where there is text.
+    pub asks: Vec<Option<String>>,
+    /// Text of the reply, by prompt and tier.
+    pub texts: BTreeMap<(usize, usize), String>,
+    /// Share of the best single tier's quality that the cascade has to keep on validation.
+    pub kept: f64,
+}
+
+/// Rows with what was expected of each tier by parts that were not fitted on them.
+pub struct Forecast<'a> {
+    /// The rows.
+    pub rows: Vec<&'a Row>,
+    /// Expected quality per row and tier.
+    pub quality: Vec<Vec<f64>>,
+}
+
+/// Fits on `train`, chooses on `validation`. `features` is parallel to the prompts. Two tiers at least.
+pub fn fit_cascade(
+    replies: &Replies,
+    catalog: &Catalog,
+    outcomes: &Outcomes,
+    features: &[Features],
+    [train, validation]: [&Forecast<'_>; 2],
+) -> Result<Option<CascadeFit>, AnswersError> {
+    let judged = |of: &Forecast<'_>| judged(replies, outcomes, features, of);
+    let n_tiers = catalog.tiers().len();
+    let (of_train, of_validation) = (judged(train), judged(validation));
+    let plain = |all: &[(usize, Judged<'_>)]| all.iter().map(|(_, judged)| *judged).collect::<Vec<_>>();
+    let answers = fit_answers(&plain(&of_train), &plain(&of_validation), n_tiers)?;
+    let rows = estimated(&answers, &of_validation, validation, n_tiers);
+    Ok(choose(catalog, &rows, replies.kept).map(|chosen| CascadeFit {
+        stages: chosen.stages.iter().map(|tier| catalog.tiers()[*tier].name.clone()).collect(),
+        thresholds: vec![chosen.threshold; chosen.stages.len() - 1],
+        acceptance: chosen.run.taken,
+        kept: replies.kept,
+        quality: chosen.run.quality,
+        cost_usd: chosen.run.cost_usd,
+        answers,
+    }))
+}
+
+/// Every reply with text, beside the position of its row.
+fn judged<'a>(
+    replies: &'a Replies,
+    outcomes: &'a Outcomes,
+    features: &'a [Features],
+    of: &Forecast<'a>,
+) -> Vec<(usize, Judged<'a>)> {
+    let mut all = Vec::new();
+    for (place, (row, quality)) in of.rows.iter().zip(&of.quality).enumerate() {
+        let Some(question) = &replies.asks[row.prompt] else { continue };
+        for (tier, answer) in row.answers.iter().enumerate() {
+            let (Some(answer), Some(text)) = (answer, replies.texts.get(&(row.prompt, tier))) else {
+                continue;
+            };
+            let reply = Reply {
+                question,
+                features: &features[row.prompt],
+                forecast: quality[tier],
+                text,
+                mean_logprob: None,
+                agreement: None,
+            };
+            let split_key = outcomes.prompts[row.prompt].split_key.as_str();
+            let score = answer.score;
+            all.push((
+                place,
+                Judged {
+                    tier,
+                    split_key,
+                    reply,
+                    score,
+                },
+            ));
+        }
+    }
+    all
+}
+
+/// A row with every tier's outcome and the estimate of its answer.
+#[derive(Debug, Clone, PartialEq)]
+struct Estimated {
+    score: Vec<f64>,
+    cost_usd: Vec<f64>,
+    estimate: Vec<f64>,
+}
+
+/// The rows whose answers are all there.
+fn estimated(head: &AnswerHead, judged: &[(usize, Judged<'_>)], of: &Forecast<'_>, n_tiers: usize) -> Vec<Estimated> {
+    let estimates: Vec<(usize, usize, f64)> = judged
+        .par_iter()
+        .map(|(place, judged)| (*place, judged.tier, head.quality(judged.tier, &judged.reply)))
+        .collect();
+    let mut by_row: BTreeMap<usize, Vec<Option<f64>>> = BTreeMap::new();
+    for (place, tier, estimate) in estimates {
+        by_row.entry(place).or_insert_with(|| vec![None; n_tiers])[tier] = Some(estimate);
+    }
+    let whole = by_row.into_iter().filter_map(|(place, estimates)| {
+        let answers: Vec<Answer> = of.rows[place].answers.iter().copied().collect::<Option<_>>()?;
+        Some(Estimated {
+            score: answers.iter().map(|answer| answer.score).collect(),
+            cost_usd: answers.iter().map(|answer| answer.cost_usd).collect::<Option<_>>()?,
+            estimate: estimates.into_iter().collect::<Option<_>>()?,
+        })
+    });
+    whole.collect()
+}
+
+/// A cascade that was tried.
+#[derive(Debug, Clone, PartialEq)]
+struct Tried {
+    stages: Vec<usize>,
+    threshold: f64,
+    run: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Outcome {
+    quality: f64,
+    cost_usd: f64,
+    taken: Vec<Taken>,
+}
+
+/// The cascade that costs least of those that keep the share; of highest quality where none does. `None`
+/// without rows or with one tier.
+fn choose(catalog: &Catalog, rows: &[Estimated], kept: f64) -> Option<Tried> {
+    let first = rows.first()?;
+    let mean = |of: &dyn Fn(&Estimated) -> f64| rows.iter().map(of).sum::<f64>() / rows.len() as f64;
+    let mut order: Vec<usize> = (0..first.score.len()).collect();
+    let costs: Vec<f64> = order.iter().map(|tier| mean(&|row| row.cost_usd[*tier])).collect();
+    order.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]).then(a.cmp(b)));
+    let best = order.iter().map(|tier| mean(&|row| row.score[*tier])).fold(0.0, f64::max);
+    let tries: Vec<Tried> = combinations(&order)
+        .into_par_iter()
+        .filter(|stages| are_in_order(catalog, stages))
+        .flat_map_iter(|stages| {
+            (0..N_THRESHOLDS).map(move |step| {
+                let threshold = step as f64 / (N_THRESHOLDS - 1) as f64;
+                Tried {
+                    run: run(rows, &stages, threshold),
+                    threshold,
+                    stages: stages.clone(),
+                }
+            })
+        })
+        .collect();
+    let keeping = tries.iter().filter(|tried| tried.run.quality >= kept * best);
+    let cheapest = keeping.min_by(|a, b| a.run.cost_usd.total_cmp(&b.run.cost_usd));
+    let highest = || tries.iter().max_by(|a, b| a.run.quality.total_cmp(&b.run.quality));
+    cheapest.or_else(highest).cloned()
+}
+
+/// Every choice of two to [`MOST_STAGES`] tiers, in their order.
+fn combinations(order: &[usize]) -> Vec<Vec<usize>> {
+    let mut all: Vec<Vec<usize>> = vec![Vec::new()];
+    for tier in order {
+        let longer: Vec<Vec<usize>> = all
+            .iter()
+            .filter(|stages| stages.len() < MOST_STAGES)
+            .map(|stages| [stages.as_slice(), &[*tier]].concat())
+            .collect();
+        all.extend(longer);
+    }
+    all.retain(|stages| stages.len() >= 2);
+    all
+}
+
+/// Whether no stage has lower prices than one before it: mean costs may say otherwise, and a cascade is not
+/// begun with the dearer price.
+fn are_in_order(catalog: &Catalog, stages: &[usize]) -> bool {
+    let price = |tier: usize| {
+        let tier = &catalog.tiers()[tier];
+        (tier.input_usd_per_mtok, tier.output_usd_per_mtok)
+    };
+    stages.windows(2).all(|pair| {
+        let (earlier, later) = (price(pair[0]), price(pair[1]));
+        earlier == later || later.0 > earlier.0 || later.1 > earlier.1
+    })
+}
+
+/// What a cascade comes to on these rows: the first answer whose estimate reaches the threshold is taken, else
+/// the one of highest estimate, as `routing::cascade` does it; the last stage's answer is taken unread.
+fn run(rows: &[Estimated], stages: &[usize], threshold: f64) -> Outcome {
+    let (mut quality, mut cost_usd) = (0.0, 0.0);
+    let mut counts = vec![(0.0, 0.0, 0.0); stages.len()];
+    for row in rows {
+        for (stage, tier) in stages.iter().enumerate() {
+            cost_usd += row.cost_usd[*tier];
+            counts[stage].0 += 1.0;
+            if row.estimate[*tier] >= threshold || stage + 1 == stages.len() {
+                quality += row.score[*tier];
+                counts[stage].1 += 1.0;
+                counts[stage].2 += row.score[*tier];
+                break;
+            }
+        }
+    }
+    let n = rows.len().max(1) as f64;
+    let taken = |(reached, taken, sum): &(f64, f64, f64)| Taken {
+        share: taken / f64::max(*reached, 1.0),
+        quality: sum / f64::max(*taken, 1.0),
+    };
+    Outcome {
+        quality: quality / n,
+        cost_usd: cost_usd / n,
+        taken: counts.iter().map(taken).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tiercast_routing::catalog::{Capabilities, Tier};
+
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let tier = |name: &str, price| Tier {
+            name: name.to_owned(),
+            class: 2,
+            input_usd_per_mtok: price,
+            output_usd_per_mtok: price,
+            cached_input_usd_per_mtok: None,
+            context_window: None,
+            capabilities: Capabilities::default(),
+            latency_p95_s: None,
+        };
+        Catalog::new(vec![tier("dear", 9.0), tier("cheap", 1.0)]).unwrap()
+    }
+
+    /// The cheap tier is right on every other row, and its answers show it.
+    fn rows() -> Vec<Estimated> {
+        let row = |at: usize| {
+            let is_right = f64::from(u8::from(at.is_multiple_of(2)));
+            Estimated {
+                score: vec![1.0, is_right],
+                cost_usd: vec![9.0, 1.0],
+                estimate: vec![0.9, 0.3 + 0.4 * is_right],
+            }
+        };
+        (0..40).map(row).collect()
+    }
+
+    #[test]
+    fn wrong_answers_that_show_are_asked_again() {
+        let found = choose(&catalog(), &rows(), 1.0).unwrap();
+        assert_eq!(found.stages, [1, 0]);
+        assert!((0.3..=0.7).contains(&found.threshold), "{}", found.threshold);
+        // Every prompt costs 1, half of them 9 more.
+        assert!((found.run.cost_usd - 5.5).abs() < 1e-9 && (found.run.quality - 1.0).abs() < 1e-9);
+        assert_eq!(found.run.taken[0], Taken { share: 0.5, quality: 1.0 });
+        assert_eq!(choose(&catalog(), &[], 1.0), None);
+    }
+
+    #[test]
+    fn every_choice_of_stages_once() {
+        let all = combinations(&[3, 1, 2, 0]);
+        assert_eq!(all.len(), 6 + 4);
+        assert!(all.contains(&vec![3, 0]) && all.contains(&vec![1, 2, 0]) && !all.contains(&vec![0, 3]));
+    }
+}
