@@ -1,8 +1,8 @@
 //! Pairs of reserve and settle per second, by 1, 8 and 64 tasks at once: one JSON line per store and
 //! number of tasks.
 //!
-//! `throughput FOLDER [VALKEY_URL]`: SQLite in memory, SQLite in a file of its own in FOLDER, and Valkey where its URL is
-//! given. Each request has four accounts: a session of its own task, a key of eight, a cohort of two, and all.
+//! `throughput FOLDER [VALKEY_URL]`: SQLite in memory, SQLite in a new file in FOLDER, and Valkey where its
+//! URL is given. Each request has four accounts: a session of its own task, a key of eight, a cohort of two, and all.
 
 #![expect(
     clippy::print_stdout,
@@ -82,11 +82,13 @@ async fn spend(store: &dyn Store, began: Instant, name: &str, task: usize) -> Ve
     ];
     let accounts: Vec<Account> = claims.iter().map(|claim| claim.account.clone()).collect();
     let amount = |usd| Amount::new(usd, usd * 1e5).unwrap();
+    // A server remembers the ids of the last run.
+    let run = now_ms();
     let mut latencies = Vec::new();
     while began.elapsed() < SECONDS {
         let now_ms = now_ms();
         let reservation = Reservation {
-            id: format!("{name}-{}", latencies.len()),
+            id: format!("{run}-{name}-{}", latencies.len()),
             claims: claims.clone(),
             amount: amount(0.01),
             now_ms,

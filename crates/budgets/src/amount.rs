@@ -189,7 +189,7 @@ mod tests {
         check(0.1 + 0.2, 300_000_000, 300_000_000);
         check(1.000_000_000_5, 1_000_000_001, 1_000_000_000);
         check(1.0 / 3.0, 333_333_334, 333_333_333);
-        check(9_007_199.254_740_991, MAX, MAX);
+        check(9_007_199.254_740_99, MAX, MAX);
         assert_eq!(Amount::new(1e-12, 0.1).unwrap(), Amount::stored(1, 1));
         assert_eq!(Amount::new(-0.0, 0.0).unwrap(), Amount::ZERO);
     }

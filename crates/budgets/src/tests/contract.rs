@@ -100,7 +100,7 @@ impl Case<'_> {
                     expires_at_ms: at(*until),
                     ..reservation(&id(name), &[claim], amount(*usd))
                 };
-                self.check(&place, expected, *usd, self.store.reserve(&reservation).await);
+                self.check(&place, expected, *usd, &self.store.reserve(&reservation).await);
             }
             Step::Settle(name, usd, now) => {
                 self.store
@@ -121,9 +121,9 @@ impl Case<'_> {
         }
     }
 
-    fn check(&self, place: &str, expected: &Expected, usd: f64, outcome: Result<(), BudgetError>) {
+    fn check(&self, place: &str, expected: &Expected, usd: f64, outcome: &Result<(), BudgetError>) {
         match expected {
-            Expected::Held => assert_eq!(outcome, Ok(()), "{place}"),
+            Expected::Held => assert_eq!(outcome, &Ok(()), "{place}"),
             Expected::Refused { left } => {
                 let all = amount(1.0).minus(amount(*left));
                 let refused = BudgetError::Refused {
@@ -131,7 +131,7 @@ impl Case<'_> {
                     left: self.limit.left(all),
                     asked: amount(usd),
                 };
-                assert_eq!(outcome, Err(refused), "{place}");
+                assert_eq!(outcome, &Err(refused), "{place}");
             }
             Expected::Invalid => assert!(matches!(outcome, Err(BudgetError::Invalid(_))), "{place}: {outcome:?}"),
         }
@@ -233,7 +233,7 @@ async fn nonsense(store: &dyn Store) {
 
 /// To the last nano-dollar, where doubles begin to skip.
 async fn large_sums(store: &dyn Store) {
-    let most = 9_007_199.254_740_991;
+    let most = 9_007_199.254_740_99;
     let claim = Claim {
         account: account(Scope::All, "large", Period::Total),
         limit: Limit::new(Some(most), None).unwrap(),
