@@ -1,6 +1,7 @@
 //! Request to features to network to a calibrated quality distribution per tier, and the
 //! checkpoint that holds it. Inference only; `trainer` fits.
 
+pub mod answers;
 pub mod calibration;
 pub mod checkpoint;
 pub mod device;

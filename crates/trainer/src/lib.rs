@@ -2,6 +2,7 @@
 //!
 //! Trains on `train`, stops and calibrates on `validation`, never looks at `test`.
 
+pub mod answers;
 pub mod calibrate;
 pub mod card;
 pub mod dataset;
