@@ -20,6 +20,7 @@ use tiercast_routing::distribution::GRID;
 
 use crate::added::AddedTier;
 use crate::calibration::TierCalibration;
+use crate::cascade::CascadeFit;
 use crate::classifier::Classifier;
 use crate::device::DeviceError;
 use crate::encoder;
@@ -45,6 +46,7 @@ const NEIGHBOURS: &str = "neighbours.bin";
 const POOL: &str = "pool.json";
 const ENCODER: &str = "encoder.bin";
 const ADDED: &str = "added.json";
+const CASCADE: &str = "cascade.json";
 const CLASSIFIER: &str = "classifier.json";
 const CLASSIFIER_WEIGHTS: &str = "classifier.bin";
 const CURVES: &str = "curves.json";
@@ -234,6 +236,8 @@ pub struct Contents {
     pub neighbours: Neighbours,
     /// How the views are pooled.
     pub pool: Pool,
+    /// What the policy `cascade` rests on, where it was asked for.
+    pub cascade: Option<CascadeFit>,
     /// What the policy `classifier` rests on, where it could be fitted.
     pub classifier: Option<Classifier>,
     /// The tiers that were trained on.
@@ -374,6 +378,9 @@ fn files(contents: &Contents, curves: &str, card: &str) -> Vec<(&'static str, Ve
     if let Some(encoder) = &contents.encoder {
         files.push((ENCODER, encoder.clone()));
     }
+    if let Some(cascade) = &contents.cascade {
+        files.push((CASCADE, json(cascade)));
+    }
     if !contents.added.is_empty() {
         files.push((ADDED, json(&contents.added)));
     }
@@ -479,6 +486,15 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
         0 => None,
         _ => Some(read(folder, &manifest, ENCODER)?),
     };
+    let cascade = match manifest.files.contains_key(CASCADE) {
+        true => {
+            let cascade: CascadeFit = parse(folder, &manifest, CASCADE)?;
+            let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
+            cascade.check(&names).map_err(|what| invalid(CASCADE, what))?;
+            Some(cascade)
+        }
+        false => None,
+    };
     let classifier = read_classifier(folder, &manifest, &encoding, network.n_tiers)?;
     let weights = read(folder, &manifest, WEIGHTS)?;
     let least = network.n_params() * size_of::<f32>();
@@ -499,6 +515,7 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
             tables,
             neighbours,
             pool,
+            cascade,
             classifier,
             catalog,
             added,

@@ -2,7 +2,9 @@
 //! checkpoint that holds it. Inference only; `trainer` fits.
 
 pub mod added;
+pub mod answers;
 pub mod calibration;
+pub mod cascade;
 pub mod checkpoint;
 pub mod classifier;
 pub mod device;

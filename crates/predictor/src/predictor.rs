@@ -1,6 +1,7 @@
 //! An opened checkpoint: request in, one forecast per tier out.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use tiercast_encoder::dense::DenseEncoder;
@@ -12,6 +13,7 @@ use tiercast_routing::request::Request;
 
 use crate::added::AddedTier;
 use crate::calibration::TierCalibration;
+use crate::cascade::CascadeFit;
 use crate::classifier::Classifier;
 use crate::checkpoint::{self, Certificate, CheckpointError, Contents, Manifest, ServiceLevels};
 use crate::device::DeviceKind;
@@ -32,6 +34,7 @@ pub struct Predictor {
     encoding: Encoding,
     model: Model,
     classifier: Option<Classifier>,
+    cascade: Option<Arc<CascadeFit>>,
     featuriser: Featuriser,
 }
 
@@ -72,6 +75,7 @@ impl Predictor {
             encoding: contents.encoding,
             model,
             classifier: contents.classifier,
+            cascade: contents.cascade.map(Arc::new),
             featuriser,
         })
     }
@@ -106,6 +110,11 @@ impl Predictor {
     /// Floors behind `auto` and `auto:cheap`.
     pub fn service_levels(&self) -> ServiceLevels {
         self.calibration.service_levels
+    }
+
+    /// What the policy `cascade` rests on, where the checkpoint has it.
+    pub fn cascade(&self) -> Option<&Arc<CascadeFit>> {
+        self.cascade.as_ref()
     }
 
     /// What is guaranteed, where that was asked for in training.

@@ -285,7 +285,7 @@ impl Lines {
 }
 
 /// Text of an answer to choose: of `A. text`, `B) text`, `C: text` or `(D) text`.
-fn option(line: &str) -> Option<&str> {
+pub(crate) fn option(line: &str) -> Option<&str> {
     let (line, closings) = line.strip_prefix('(').map_or((line, ".):"), |inner| (inner, ")"));
     let rest = line
         .strip_prefix(|c| ('A'..='J').contains(&c))?

@@ -1,4 +1,4 @@
-//! Logistic regression with an L2 penalty on sparse rows, for baselines.
+//! Logistic regression with an L2 penalty on sparse rows, for baselines and for the estimate of replies.
 
 /// A row: (column, value), each column at most once.
 pub type SparseRow = Vec<(u32, f32)>;

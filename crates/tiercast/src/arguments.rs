@@ -277,6 +277,13 @@ pub(crate) struct TrainArguments {
     pub(crate) fit: FitArguments,
     #[command(flatten)]
     pub(crate) certify: CertifyArguments,
+    /// Learn a cascade too, from the replies in the files: how good an answer is once it has been read, which
+    /// tiers to ask in which order, and when an answer is taken.
+    #[arg(long)]
+    pub(crate) cascade: bool,
+    /// Share of the best single tier's quality that the cascade has to keep on validation.
+    #[arg(long, default_value = "0.99", value_parser = parse_share, requires = "cascade")]
+    pub(crate) cascade_keeps: f64,
 }
 
 /// A guarantee on what cheaper tiers lose.

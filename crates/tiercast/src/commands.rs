@@ -32,7 +32,7 @@ use crate::arguments::{
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
 use crate::{
-    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, route, serve, suite, tier,
+    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, replies, route, serve, suite, tier,
 };
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
@@ -193,11 +193,21 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     let splits = Some(vec![Split::Train, Split::Validation]);
     let dense = encoders::load(&arguments.fit.encoder, arguments.fit.encoder_weights.as_deref())?;
     let encoder = dense.as_ref().map(|dense| &dense.encoder);
-    let rows = read_rows(&arguments.rows, arguments.tiers.clone(), splits, encoder)?;
+    let tiers = arguments.tiers.clone();
+    let rows = match arguments.cascade {
+        true => read_rows_with_text(&arguments.rows, tiers, splits, encoder)?,
+        false => read_rows(&arguments.rows, tiers, splits, encoder)?,
+    };
     tell_of_score_kinds(&rows.outcomes);
+    let named = train_options(arguments, &rows.outcomes)?;
+    let replies = match arguments.cascade {
+        true => Some(replies::read(&arguments.rows.outcomes, &rows.outcomes, &named.tiers, arguments.cascade_keeps)?),
+        false => None,
+    };
     let options = TrainOptions {
+        replies,
         encoder_weights: dense.map(|dense| dense.weights),
-        ..train_options(arguments, &rows.outcomes)?
+        ..named
     };
     let bar = TrainingProgress::new(options.fit.max_epochs);
     let trained = train(&rows.outcomes, &rows.features, &options, &mut |epoch| bar.epoch(epoch))?;
@@ -284,6 +294,7 @@ fn train_options(arguments: &TrainArguments, outcomes: &Outcomes) -> anyhow::Res
         n_members: members.map_or(DEFAULT_MEMBERS, |members| members as usize),
         off: without.clone(),
         promise: arguments.certify.promise(),
+        replies: None,
         fit,
         data: arguments
             .rows

@@ -15,6 +15,7 @@ mod progress;
 mod quickstart;
 mod reference;
 mod replay;
+mod replies;
 mod route;
 mod serve;
 mod suite;

@@ -42,6 +42,8 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
         out: checkpoint.clone(),
         fit: arguments.fit.clone(),
         certify: CertifyArguments::NOTHING,
+        cascade: false,
+        cascade_keeps: 0.99,
     })?;
     let report = evaluate_checkpoint(&CheckpointEvaluation {
         checkpoint: checkpoint.clone(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tiercast_predictor::device::DeviceKind;
+use tiercast_predictor::answers::Reply;
 use tiercast_predictor::predictor::Predictor;
 use tiercast_budgets::sqlite::SqliteStore;
 use tiercast_budgets::store::Store;
@@ -16,7 +17,7 @@ use tiercast_budgets::valkey::ValkeyStore;
 use tiercast_server::serving::Checkpoint;
 use tiercast_server::settings::Settings;
 use tiercast_server::settings::budgets::{BudgetSettings, StoreKind};
-use tiercast_server::state::{Parts, Source, State};
+use tiercast_server::state::{AnswerJudge, Parts, Source, State};
 use tiercast_server::worker::Forecaster;
 use tiercast_upstream::client::Client;
 use tokio::net::TcpListener;
@@ -67,6 +68,22 @@ fn settings(config: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result
     })
 }
 
+/// Judges answers by what the checkpoint learnt of them.
+fn answers(predictor: &Arc<Predictor>) -> Option<AnswerJudge> {
+    let (cascade, predictor) = (Arc::clone(predictor.cascade()?), Arc::clone(predictor));
+    Some(Arc::new(move |tier, request, forecast, said| {
+        let reply = Reply {
+            question: &request.ask,
+            features: &predictor.features(request),
+            forecast,
+            text: &said.text,
+            mean_logprob: said.mean_logprob,
+            agreement: None,
+        };
+        cascade.answers.quality(tier, &reply)
+    }))
+}
+
 /// Opens the store of the budgets, where there are any.
 async fn budgets(settings: &BudgetSettings) -> anyhow::Result<Option<Arc<dyn Store>>> {
     if !settings.has_limits() {
@@ -107,11 +124,13 @@ fn open(
             id: predictor.id().to_owned(),
             catalog: predictor.catalog().clone(),
             service_levels: predictor.service_levels(),
+            cascade: predictor.cascade().cloned(),
             certificate: predictor.certificate().cloned(),
         },
         forecasters: (0..settings.workers()).map(|_| forecaster()).collect(),
         settings,
         client: Client::new()?,
+        answers: answers(&predictor),
         budgets,
         env: Box::new(variable),
         source,

@@ -39,6 +39,7 @@ pub fn fit_quality(
     }
 }
 
+<<<<<<< HEAD
 /// Fits the correction of one tier again, on rows of newer traffic: what the checkpoint says of it is as good
 /// as [`OUT_OF_FOLD_ROWS`] rows, and stays where there are none.
 pub fn refit_quality(validation: &[Scored<'_>], calibration: TierCalibration) -> TierCalibration {
@@ -50,11 +51,19 @@ pub fn refit_quality(validation: &[Scored<'_>], calibration: TierCalibration) ->
 
 /// Slope and offset by Newton's method on the logistic loss of the events "outcome >= threshold",
 /// over all thresholds of the grid with equal weight, pulled towards `prior`.
+=======
+/// Over all thresholds of the grid with equal weight.
+>>>>>>> h-cascade
 fn fit_platt(rows: &[Scored<'_>], prior: Platt, prior_rows: f64) -> Platt {
-    let events = events(rows);
+    platt_of(&events(rows), prior, prior_rows)
+}
+
+/// Slope and offset by Newton's method on the logistic loss of events (logit of the predicted
+/// probability, share that happened, weight), pulled towards `prior`.
+pub(crate) fn platt_of(events: &[(f64, f64, f64)], prior: Platt, prior_rows: f64) -> Platt {
     let mut platt = prior;
     for _ in 0..50 {
-        let (step_slope, step_offset) = newton_step(&events, platt, prior, prior_rows);
+        let (step_slope, step_offset) = newton_step(events, platt, prior, prior_rows);
         platt.slope = (platt.slope - step_slope).clamp(0.05, 20.0);
         platt.offset = (platt.offset - step_offset).clamp(-20.0, 20.0);
         if step_slope.abs() + step_offset.abs() < 1e-10 {

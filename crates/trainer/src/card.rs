@@ -50,6 +50,16 @@ pub fn card(contents: &Contents) -> String {
          single tier's quality, `auto:cheap` {:.3} keeps 95 %.\n",
         levels.auto, levels.cheap
     ));
+    if let Some(cascade) = &contents.cascade {
+        line(format_args!(
+            "\nCascade (policy `cascade`): {}, an answer is taken from an estimated quality of {:.2} on; on validation it keeps \
+             {:.3} at ${:.6} a prompt, every call counted.\n",
+            cascade.stages.join(", then "),
+            cascade.thresholds.first().copied().unwrap_or_default(),
+            cascade.quality,
+            cascade.cost_usd
+        ));
+    }
     if let Some(certificate) = &contents.calibration.certificate {
         line(format_args!("\nGuarantee: {}.\n", certificate.sentence()));
     }

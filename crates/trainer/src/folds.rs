@@ -10,8 +10,13 @@ const TASK_GROUPS: usize = 4;
 
 /// The fold of a prompt, by the key of its bare question: duplicates stay together.
 pub fn fold_of(prompt: &Prompt, n_folds: usize) -> usize {
+    fold_of_key(&prompt.split_key, n_folds)
+}
+
+/// The fold of a question's key.
+pub fn fold_of_key(split_key: &str, n_folds: usize) -> usize {
     // FNV-1a: keys may be of any form.
-    let hash = prompt.split_key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    let hash = split_key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     ((hash >> 32) % n_folds as u64) as usize

@@ -3,8 +3,10 @@
 //! Trains on `train`, stops and calibrates on `validation`, never looks at `test`.
 
 pub mod added;
+pub mod answers;
 pub mod calibrate;
 pub mod card;
+pub mod cascade;
 pub mod certify;
 pub mod classifier;
 pub mod dataset;

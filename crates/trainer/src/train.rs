@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use thiserror::Error;
 use tiercast_predictor::calibration::TierCalibration;
+use tiercast_predictor::cascade::CascadeFit;
 use tiercast_predictor::checkpoint::{Calibration, Contents, DataFile};
 use tiercast_predictor::device::{DeviceError, DeviceKind};
 use tiercast_predictor::member::Member;
@@ -18,6 +19,8 @@ use tiercast_routing::distribution::GRID;
 use tiercast_routing::evidence::Assessment;
 
 use crate::calibrate::{Scored, fit_length, fit_quality, fit_service_levels};
+use crate::answers::AnswersError;
+use crate::cascade::{Forecast, Replies, fit_cascade};
 use crate::certify::{Promise, certify};
 use crate::classifier::fit_classifier;
 use crate::dataset::{LengthScale, Row};
@@ -46,6 +49,8 @@ pub struct TrainOptions {
     pub fit: FitConfig,
     /// Views that are switched off, of [`SWITCHES`].
     pub off: Vec<String>,
+    /// Replies, for a cascade; none: there will be none.
+    pub replies: Option<Replies>,
     /// What to certify, on half of the validation rows, which nothing else then sees.
     pub promise: Option<Promise>,
     /// The files the outcomes were read from, for the manifest.
@@ -97,6 +102,9 @@ pub enum TrainError {
     /// The device cannot be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// There is nothing to learn an estimate of answers from.
+    #[error("the cascade: {0}")]
+    Answers(#[from] AnswersError),
     /// The weights could not be packed.
     #[error("packing the weights failed: {0}")]
     Weights(String),
@@ -175,6 +183,10 @@ pub fn train(
     let provenance = provenance(outcomes, &models, &prepared, options, validation);
     let n_columns = prepared.encoding.d_dense() + prepared.encoding.ngram_hashes.len();
     let classifier = fit_classifier(&prepared.catalog, &prepared.train, &prepared.validation, n_columns);
+    let cascade = match &options.replies {
+        Some(replies) => cascade(replies, outcomes, features, &prepared, &pooled(&known, &model), &tiers, &assessments)?,
+        None => None,
+    };
     let contents = Contents {
         weights: weights::to_bytes(&Ensemble { members }).map_err(TrainError::Weights)?,
         network: config,
@@ -183,6 +195,7 @@ pub fn train(
         tables,
         neighbours: model.neighbours,
         pool: model.pool,
+        cascade,
         classifier,
         catalog: prepared.catalog,
         added: Vec::new(),
@@ -195,6 +208,34 @@ pub fn train(
         provenance,
     };
     Ok(Trained { contents, curves })
+}
+
+/// The cascade, with forecasts of training rows out of fold (`known`, before calibration) and of validation.
+fn cascade(
+    replies: &Replies,
+    outcomes: &Outcomes,
+    features: &[Features],
+    prepared: &Prepared,
+    known: &[(Vec<Pmf>, &Row)],
+    tiers: &[TierCalibration],
+    validation: &[Assessment],
+) -> Result<Option<CascadeFit>, AnswersError> {
+    let calibrated = |quality: &Vec<Pmf>| -> Vec<f64> {
+        let all = quality.iter().zip(tiers);
+        all.map(|(pmf, fit)| fit.quality(pmf, 0.0).mean()).collect()
+    };
+    let train = Forecast {
+        rows: known.iter().map(|(_, row)| *row).collect(),
+        quality: known.iter().map(|(quality, _)| calibrated(quality)).collect(),
+    };
+    let means = |assessment: &Assessment| -> Vec<f64> {
+        assessment.forecasts.iter().map(|forecast| forecast.quality.mean()).collect()
+    };
+    let validation = Forecast {
+        rows: prepared.validation.iter().collect(),
+        quality: validation.iter().map(means).collect(),
+    };
+    fit_cascade(replies, &prepared.catalog, outcomes, features, [&train, &validation])
 }
 
 /// The corrections of every tier. `seen` are the training rows out of fold: (known, unknown).
