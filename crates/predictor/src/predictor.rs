@@ -48,6 +48,7 @@ impl Predictor {
 
     /// A predictor from the parts of a checkpoint.
     pub fn new(manifest: Manifest, contents: Contents, device: DeviceKind) -> Result<Self, CheckpointError> {
+        let catalog = contents.whole_catalog()?;
         let device = device.device()?;
         let network = weights::from_bytes(contents.weights, &contents.network, &device).map_err(|what| {
             CheckpointError::Invalid {
@@ -59,7 +60,6 @@ impl Predictor {
             Some(weights) => Featuriser::with_dense(DenseEncoder::from_bytes(weights)?),
             None => Featuriser::new(),
         };
-        let catalog = contents.whole_catalog()?;
         let model = Model {
             members: network.members.iter().map(Member::new).collect(),
             tables: contents.tables,

@@ -192,7 +192,7 @@ fn with_level(objective: Objective, level: Acceptable) -> Objective {
     match objective {
         Objective::Cheapest(_) => Objective::Cheapest(level),
         Objective::Fastest(_) => Objective::Fastest(level),
-        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) => objective,
+        Objective::Best | Objective::TradeOff { .. } | Objective::Fixed(_) | Objective::Preferred { .. } => objective,
     }
 }
 

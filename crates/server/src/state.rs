@@ -365,6 +365,28 @@ impl State {
         })
     }
 
+    /// The estimate of an answer's quality; what was expected before it where nothing can judge.
+    pub(crate) fn answer_quality(
+        &self,
+        serving: &Serving,
+        tier_idx: usize,
+        request: &Request,
+        forecast: &Forecast,
+        said: &Said,
+    ) -> f64 {
+        let expected = forecast.quality.mean();
+        let source = serving.deployment.source(tier_idx);
+        match &self.answers {
+            Some(judge) => judge(source, request, expected, said),
+            None => expected,
+        }
+    }
+
+    pub(crate) fn escalated(&self, from: &str, to: &str) {
+        self.accounts.escalated(from, to);
+        self.metrics.escalation(from, to);
+    }
+
     /// What the session's plan gives the step of this request, where it names one.
     fn planned(&self, dials: &Dials, forecasts: &[Forecast]) -> Result<Option<Objective>, Error> {
         let (Some(session), Some(step)) = (&dials.session, &dials.step) else {

@@ -39,7 +39,6 @@ pub fn fit_quality(
     }
 }
 
-<<<<<<< HEAD
 /// Fits the correction of one tier again, on rows of newer traffic: what the checkpoint says of it is as good
 /// as [`OUT_OF_FOLD_ROWS`] rows, and stays where there are none.
 pub fn refit_quality(validation: &[Scored<'_>], calibration: TierCalibration) -> TierCalibration {
@@ -49,11 +48,7 @@ pub fn refit_quality(validation: &[Scored<'_>], calibration: TierCalibration) ->
     }
 }
 
-/// Slope and offset by Newton's method on the logistic loss of the events "outcome >= threshold",
-/// over all thresholds of the grid with equal weight, pulled towards `prior`.
-=======
 /// Over all thresholds of the grid with equal weight.
->>>>>>> h-cascade
 fn fit_platt(rows: &[Scored<'_>], prior: Platt, prior_rows: f64) -> Platt {
     platt_of(&events(rows), prior, prior_rows)
 }
@@ -164,7 +159,7 @@ fn routed(catalog: &Catalog, dense: &[(&Assessment, Vec<Answer>)], floor: f64) -
     let objective = Objective::Cheapest(Acceptable::Floor(floor));
     let safe = catalog.dearest();
     let (mut quality, mut cost) = (0.0, 0.0);
-    for (Assessment { forecasts, evidence }, answers) in dense {
+    for (Assessment { forecasts, evidence, .. }, answers) in dense {
         let constraints = Constraints {
             unknown_ground: (!evidence.sufficient).then_some(safe),
             ..Constraints::default()

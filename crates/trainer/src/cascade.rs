@@ -46,11 +46,11 @@ pub fn fit_cascade(
     features: &[Features],
     [train, validation]: [&Forecast<'_>; 2],
 ) -> Result<Option<CascadeFit>, AnswersError> {
-    let judged = |of: &Forecast<'_>| judged(replies, outcomes, features, of);
     let n_tiers = catalog.tiers().len();
-    let (of_train, of_validation) = (judged(train), judged(validation));
-    let plain = |all: &[(usize, Judged<'_>)]| all.iter().map(|(_, judged)| *judged).collect::<Vec<_>>();
-    let answers = fit_answers(&plain(&of_train), &plain(&of_validation), n_tiers)?;
+    let [of_train, of_validation] = [train, validation].map(|of| judged(replies, outcomes, features, of));
+    let [plain_train, plain_validation]: [Vec<Judged<'_>>; 2] =
+        [&of_train, &of_validation].map(|all| all.iter().map(|(_, judged)| *judged).collect());
+    let answers = fit_answers(&plain_train, &plain_validation, n_tiers)?;
     let rows = estimated(&answers, &of_validation, validation, n_tiers);
     Ok(choose(catalog, &rows, replies.kept).map(|chosen| CascadeFit {
         stages: chosen.stages.iter().map(|tier| catalog.tiers()[*tier].name.clone()).collect(),

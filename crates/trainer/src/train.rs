@@ -172,11 +172,12 @@ pub fn train(
             .of(raw.evidence.similarity, raw.evidence.spread, &raw.quality);
     }
     let tiers = calibrate(&model, [&known, &unknown], &raw, &prepared, features);
-    let assessments = assessments(&prepared.catalog, &tiers, features, &prepared.validation, &raw);
+    let assess = |rows: &[Row], raw: &[Raw]| assessments(&prepared.catalog, &tiers, features, rows, raw);
+    let assessments = assess(&prepared.validation, &raw);
     let certificate = options.promise.map(|promise| {
         let rows = &prepared.certifying;
         let raw: Vec<Raw> = rows.par_iter().map(|row| model.raw(&row.encoded)).collect();
-        certify(promise, &prepared.catalog, &assessments(&prepared.catalog, &tiers, features, rows, &raw), rows)
+        certify(promise, &prepared.catalog, &assess(rows, &raw), rows)
     });
     let service_levels = fit_service_levels(&prepared.catalog, &assessments, &prepared.validation);
     let validation = validation_figures(&curves, &assessments, &prepared.validation);
