@@ -35,6 +35,8 @@ const NGRAMS_PRECISION: f64 = 1.0;
 /// The same on the stacked logits.
 const STACK_PRECISION: f64 = 1.0;
 
+/// Weights are whole steps, which halves their file; the noise of the fit is far larger.
+const STEP: f64 = 1e-4;
 /// An n-gram column has to be hit by this many training replies to be known.
 const LEAST_HITS: u32 = 3;
 /// A figure whose standard deviation is smaller is constant.
@@ -231,10 +233,11 @@ fn fit_views(rows: &[&Row<'_>], [n_figures, n_ngrams]: [usize; 2]) -> Views {
 /// A logistic regression whose weights have a normal prior of this precision.
 fn linear(rows: &[SparseRow], targets: &[f64], n_columns: usize, precision: f64) -> Linear {
     let fitted = Logistic::fit(rows, targets, n_columns, precision / rows.len().max(1) as f64);
-    let coefficients = fitted.coefficients();
+    let short = |weight: &f64| ((weight / STEP).round() * STEP) as f32;
+    let (weights, intercept) = fitted.coefficients().split_at(n_columns);
     Linear {
-        intercept: coefficients[n_columns] as f32,
-        weights: coefficients[..n_columns].iter().map(|weight| *weight as f32).collect(),
+        intercept: short(&intercept[0]),
+        weights: weights.iter().map(short).collect(),
     }
 }
 
