@@ -257,6 +257,7 @@ fn config_schema_has_every_key_and_no_other() {
             "/$defs/endpoint",
         ),
         ("[service_levels.a]\nno_such_key = 1", "/$defs/service_level"),
+        ("[cascade]\nno_such_key = 1", "/$defs/cascade"),
         ("[[rules]]\nname = \"a\"\nno_such_key = 1", "/$defs/rule"),
         ("[budgets]\nno_such_key = 1", "/$defs/budgets"),
         (

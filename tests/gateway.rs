@@ -43,10 +43,15 @@ impl Gateway {
 
     /// The same with environment variables.
     pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
+        Self::of(CHECKPOINT, config, variables)
+    }
+
+    /// The same with another checkpoint.
+    pub(crate) fn of(checkpoint: &str, config: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiercast.toml");
         fs::write(&path, config).unwrap();
-        let arguments = ["serve", "--checkpoint", CHECKPOINT, "--config", path.to_str().unwrap()];
+        let arguments = ["serve", "--checkpoint", checkpoint, "--config", path.to_str().unwrap()];
         let server = Server::run_with(&arguments, variables);
         Self { server, folder }
     }

@@ -8,6 +8,7 @@ mod bad_requests;
 mod bad_rows;
 mod bad_usage;
 mod budgets;
+mod cascade;
 mod clients;
 mod collect;
 mod config;

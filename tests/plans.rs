@@ -53,7 +53,7 @@ fn a_task_that_cannot_be_planned_says_why() {
     let many: Vec<Value> = (0..10_000).map(|id| json!({"id": id.to_string()})).collect();
     let cases: [(&str, Value, &[&str]); 7] = [
         ("a ring", json!({"budget_usd": 1.0, "steps": [step("a", "b"), step("b", "a")]}), &["`a`", "`b`"]),
-        ("too little", task(1e-9), &["1", "$"]),
+        ("too little", task(1e-9), &["would cost", "raise the budget"]),
         ("too many", json!({"budget_usd": 1.0, "steps": many}), &["10000 steps", "2000"]),
         ("no steps", json!({"budget_usd": 1.0, "steps": []}), &["no steps"]),
         ("a negative budget", json!({"budget_usd": -1.0, "steps": [{"id": "a"}]}), &["budget", "-1"]),

@@ -15,6 +15,7 @@ use crate::study::{EvaluationError, GroupSums, Inputs, Rows, Study};
 use crate::sweep::{floors, lambdas};
 use report::{PolicyPoint, PolicyReport, PolicyRow, SCHEMA_VERSION};
 
+mod certificates;
 pub mod report;
 #[cfg(test)]
 mod tests;
@@ -163,6 +164,7 @@ pub fn evaluate_policies(inputs: &Inputs<'_>, policies: &[Policy<'_>]) -> Result
         tiers: crate::evaluate::tiers(&study),
         references: study.references.clone(),
         policies: rows.collect(),
+        certificates: policies.first().map_or_else(Vec::new, |first| certificates::certificates(&study, first)),
         notes: notes(&study),
     })
 }

@@ -238,7 +238,7 @@ fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let (manifest, contents) = checkpoint::open(&arguments.checkpoint).with_context(opening)?;
     let curves = std::fs::read_to_string(arguments.checkpoint.join("curves.json")).with_context(opening)?;
     let predictor = Predictor::new(manifest, contents.clone(), arguments.device).with_context(opening)?;
-    let tiers = contents.catalog.tiers().iter().map(|tier| tier.name.clone()).collect();
+    let tiers = predictor.catalog().tiers().iter().map(|tier| tier.name.clone()).collect();
     let splits = Some(vec![Split::Validation]);
     let rows = read_rows(&arguments.rows, Some(tiers), splits, predictor.dense_encoder())?;
     let contents = recalibrate(contents, &predictor, &rows.outcomes, &rows.features, arguments.certify.promise())?;

@@ -290,9 +290,13 @@ fn estimates(
         (0..tiers.len()).map(of_tier).collect()
     };
     let all: Vec<Vec<Option<f64>>> = (0..rows.outcomes.prompts.len()).into_par_iter().map(of_prompt).collect();
-    match all.iter().flatten().any(Option::is_some) {
-        true => Ok(all),
-        false => Err("the outcome files have no replies with text".to_owned()),
+    // A prompt that a tier did not answer is no part of the comparison; one without a text would look like a
+    // bad answer.
+    let stages: Vec<usize> = fit.stages.iter().filter_map(|name| tiers.iter().position(|tier| tier == name)).collect();
+    let is_mute = |row: &&Vec<Option<f64>>| stages.iter().all(|tier| row[*tier].is_none());
+    match all.iter().filter(is_mute).count() {
+        0 => Ok(all),
+        n_mute => Err(format!("{n_mute} of {} prompts have no reply with text", all.len())),
     }
 }
 

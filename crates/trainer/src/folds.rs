@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
 use tiercast_records::outcomes::Prompt;
 
 /// Groups of tasks that are left out whole.
@@ -20,6 +21,11 @@ pub fn fold_of_key(split_key: &str, n_folds: usize) -> usize {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     ((hash >> 32) % n_folds as u64) as usize
+}
+
+/// Whether a prompt is kept apart for a certificate: half of them, by the key of the bare question.
+pub fn is_kept_apart(prompt: &Prompt) -> bool {
+    Sha256::digest(&prompt.split_key)[0] & 1 == 1
 }
 
 /// Groups of whole data sets, or of whole tasks where there is one data set. Balanced by number of

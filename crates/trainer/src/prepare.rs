@@ -6,7 +6,7 @@ use tiercast_records::outcomes::{Outcome, Outcomes, Prompt, Split};
 use tiercast_routing::catalog::Catalog;
 
 use crate::dataset::{self, LengthScale, Row, length_scale};
-use crate::folds::fold_of;
+use crate::folds::is_kept_apart;
 use crate::prices::fit_catalog;
 use crate::train::{TrainError, TrainOptions};
 use crate::vocabulary::fit_encoding;
@@ -81,9 +81,10 @@ pub(crate) fn prepare(
     };
     let rows = |split| dataset::rows(outcomes, features, models, split, &encoding, &tasks);
     let (train, mut validation) = (rows(Split::Train), rows(Split::Validation));
-    let is_kept_apart = |row: &mut Row| fold_of(&outcomes.prompts[row.prompt], 2) == 1;
     let certifying = match options.promise {
-        Some(_) => validation.extract_if(.., is_kept_apart).collect(),
+        Some(_) => validation
+            .extract_if(.., |row: &mut Row| is_kept_apart(&outcomes.prompts[row.prompt]))
+            .collect(),
         None => Vec::new(),
     };
     for (split, found, least) in [

@@ -11,7 +11,7 @@ use tiercast_routing::evidence::Assessment;
 use crate::calibrate::{Scored, fit_service_levels, refit_quality};
 use crate::certify::{Promise, certify};
 use crate::dataset::{self, Row};
-use crate::folds::fold_of;
+use crate::folds::is_kept_apart;
 use crate::prepare::{LEAST_VALIDATION, find_models};
 use crate::train::TrainError;
 
@@ -29,8 +29,8 @@ pub fn recalibrate(
     let names: Vec<String> = catalog.tiers().iter().map(|tier| tier.name.clone()).collect();
     let models = find_models(outcomes, &names)?;
     let rows = dataset::rows(outcomes, features, &models, Split::Validation, &contents.encoding, &[]);
-    let is_kept_apart = |row: &Row| promise.is_some() && fold_of(&outcomes.prompts[row.prompt], 2) == 1;
-    let (certifying, rows): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_kept_apart);
+    let is_certifying = |row: &Row| promise.is_some() && is_kept_apart(&outcomes.prompts[row.prompt]);
+    let (certifying, rows): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_certifying);
     if rows.len() < LEAST_VALIDATION {
         return Err(TrainError::TooFewRows {
             split: "validation",

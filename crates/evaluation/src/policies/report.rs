@@ -22,8 +22,32 @@ pub struct PolicyReport {
     pub references: References,
     /// The policies, the leading one first, then every single tier.
     pub policies: Vec<PolicyRow>,
+    /// How often certificates of the first policy are broken; empty where its dial is no floor.
+    pub certificates: Vec<CertificateReport>,
     /// What a reader has to know.
     pub notes: Vec<String>,
+}
+
+/// A certificate, tried on random halves of the rows: "among items sent to a cheaper tier than the dearest, the
+/// share lost is at most alpha, with confidence 1 - delta" (A.8).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CertificateReport {
+    /// `missed` (quality under .5) or `avoidable` (and the dearest tier's at least .5).
+    pub loss: String,
+    /// Largest share lost.
+    pub alpha: f64,
+    /// Probability that it is more.
+    pub delta: f64,
+    /// Random halves tried.
+    pub n_splits: usize,
+    /// Share of them where something was certified.
+    pub certified: f64,
+    /// Mean share of the items sent to a cheaper tier, none where nothing was certified.
+    pub share: f64,
+    /// Share of the splits whose other half lost more than alpha: what was certified and the noise of that half.
+    pub broken_on_other_half: f64,
+    /// Share of the splits at whose floor all rows together lose more than alpha.
+    pub broken_on_all: f64,
 }
 
 /// One policy.

@@ -88,6 +88,11 @@ fn page(report: &PolicyReport) -> String {
                 &explained(&points(report)),
             ))
             (section("Over all budgets", "One figure per dial.", &explained(&areas(report))))
+            (section(
+                "Guarantees",
+                "A floor is certified on a random half of these rows and looked at on the other, many times over.",
+                &explained(&certificates(report)),
+            ))
             (section("What to know", "", &html! { ul { @for note in &report.notes { li { (note) } } } }))
         },
     )
@@ -96,7 +101,7 @@ fn page(report: &PolicyReport) -> String {
 fn markdown(report: &PolicyReport) -> String {
     let mut text = format!("# Routing policies compared\n\n{}\n\n", escaped(&lead(report)));
     text += &format!("Checkpoint {}, seed {}, {} replicates.\n\n", escaped(&report.checkpoint.id), report.data.seed, report.data.n_bootstrap);
-    for table in [points(report), areas(report)] {
+    for table in [points(report), areas(report), certificates(report)] {
         text += &format!("## {}\n\n{}\n", table.title, table.markdown());
         for column in table.columns.iter().filter(|column| !column.explanation.is_empty()) {
             text += &format!("- {}: {}\n", escaped(&column.heading), escaped(&column.explanation));
@@ -167,6 +172,30 @@ fn areas(report: &PolicyReport) -> Table {
         ])
     });
     Table::new("Over all budgets", columns, rows.collect())
+}
+
+fn certificates(report: &PolicyReport) -> Table {
+    let columns = vec![
+        words("lost", "missed: quality under .5; avoidable: and the dearest tier's at least .5."),
+        number("at most", "Largest share lost among items sent to a cheaper tier than the dearest."),
+        number("confidence", "Probability with which that is to hold."),
+        number("certified", "Share of the random halves where a floor could be certified."),
+        number("sent cheaper", "Mean share of the items; none where nothing was certified."),
+        number("broken, other half", "Share of the splits whose other half lost more: the certificate and the noise of that half."),
+        number("broken, all rows", "Share of the splits at whose floor all rows together lose more."),
+    ];
+    let rows = report.certificates.iter().map(|found| {
+        row(vec![
+            found.loss.clone(),
+            percent(found.alpha),
+            percent(1.0 - found.delta),
+            percent(found.certified),
+            percent(found.share),
+            percent(found.broken_on_other_half),
+            percent(found.broken_on_all),
+        ])
+    });
+    Table::new("Guarantees", columns, rows.collect())
 }
 
 fn figure(report: &PolicyReport) -> Markup {
