@@ -23,7 +23,15 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("evaluation", &["predictor", "records", "chat", "routing", "statistics"]),
     (
         "server",
-        &["budgets", "upstream", "predictor", "records", "chat", "routing", "statistics"],
+        &[
+            "budgets",
+            "upstream",
+            "predictor",
+            "records",
+            "chat",
+            "routing",
+            "statistics",
+        ],
     ),
     ("collect", &["upstream", "records", "chat", "routing", "statistics"]),
     ("replay", &["records", "chat"]),

@@ -17,7 +17,11 @@ use crate::run::{send, tiercast};
 const CALL_USD: f64 = 4.6e-6;
 
 fn gateway(replay: &Server, budgets: &str) -> Gateway {
-    Gateway::start(&format!("{budgets}\n{}{}", tier("large", replay.url(), ""), tier("small", replay.url(), "")))
+    Gateway::start(&format!(
+        "{budgets}\n{}{}",
+        tier("large", replay.url(), ""),
+        tier("small", replay.url(), "")
+    ))
 }
 
 fn ask(gateway: &Gateway, model: &str, headers: &[(&str, &str)]) -> Reply {
@@ -42,12 +46,21 @@ fn refused(case: &str, config: &str, parts: &[&str]) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("tiercast.toml");
     fs::write(&path, config).unwrap();
-    let run = tiercast(&["config", "validate", path.to_str().unwrap(), "--checkpoint", "checkpoints/reference"]);
+    let run = tiercast(&[
+        "config",
+        "validate",
+        path.to_str().unwrap(),
+        "--checkpoint",
+        "checkpoints/reference",
+    ]);
     run.refused(case, 2, parts);
 }
 
 fn near(value: &Value, expected: f64) {
-    assert!((value.as_f64().unwrap() - expected).abs() < 1e-9, "{value} is not {expected}");
+    assert!(
+        (value.as_f64().unwrap() - expected).abs() < 1e-9,
+        "{value} is not {expected}"
+    );
 }
 
 #[test]
@@ -62,7 +75,11 @@ fn a_session_gets_cheaper_tiers_before_it_gets_refusals() {
     // The best tier is the dear one, but for those who cannot pay it.
     assert_eq!(ask(&gateway, "auto:best", &[]).header("x-tiercast-tier"), "large");
     let first = ask(&gateway, "auto:best", &session);
-    assert_eq!((first.status, first.header("x-tiercast-tier")), (200, "small"), "{first:?}");
+    assert_eq!(
+        (first.status, first.header("x-tiercast-tier")),
+        (200, "small"),
+        "{first:?}"
+    );
     let mut n_answered = 1;
     let refusal = loop {
         let reply = ask(&gateway, "auto:best", &session);
@@ -72,7 +89,11 @@ fn a_session_gets_cheaper_tiers_before_it_gets_refusals() {
         n_answered += 1;
         assert!(n_answered < 100, "nothing is ever refused");
     };
-    refusal.refused("a spent session", 429, &["budget of session `s1` is spent", "[budgets]"]);
+    refusal.refused(
+        "a spent session",
+        429,
+        &["budget of session `s1` is spent", "[budgets]"],
+    );
     assert_eq!(refusal.json()["error"]["code"], "budget_spent");
     let stands = standing(&gateway, "s1");
     near(&stands["spent_usd"], f64::from(n_answered) * CALL_USD);
@@ -80,9 +101,22 @@ fn a_session_gets_cheaper_tiers_before_it_gets_refusals() {
     assert_eq!(stands["spent_tokens"], 46 * n_answered);
     // Another session has a purse of its own, and a decision can be asked for without spending.
     assert_eq!(ask(&gateway, "auto", &[("x-session-id", "s2")]).status, 200);
-    let excluded = gateway.server.post_with("/v1/route", &[("x-session-id", "s2")], &body("auto:best", &text(1), &json!({})));
-    assert_eq!(excluded.json()["decision"]["excluded"], json!([{"tier": "large", "why": "budget"}]));
-    assert!(gateway.server.get("/metrics").text.contains("tiercast_budget_refusals_total 1"));
+    let excluded = gateway.server.post_with(
+        "/v1/route",
+        &[("x-session-id", "s2")],
+        &body("auto:best", &text(1), &json!({})),
+    );
+    assert_eq!(
+        excluded.json()["decision"]["excluded"],
+        json!([{"tier": "large", "why": "budget"}])
+    );
+    assert!(
+        gateway
+            .server
+            .get("/metrics")
+            .text
+            .contains("tiercast_budget_refusals_total 1")
+    );
 }
 
 #[test]
@@ -96,19 +130,30 @@ fn a_spent_budget_degrades_or_defers_where_that_is_configured() {
          [[budgets.limits]]\nscope = \"cohort\"\nname = \"slow\"\nperiod = \"day\"\ntokens = 1\nwhen_spent = \"defer\"\n",
     );
     let free = ask(&gateway, "auto:best", &[("x-tiercast-cohort", "free")]);
-    assert_eq!((free.status, free.header("x-tiercast-tier")), (200, "small"), "{free:?}");
+    assert_eq!(
+        (free.status, free.header("x-tiercast-tier")),
+        (200, "small"),
+        "{free:?}"
+    );
     assert_eq!(free.header("x-tiercast-reason"), "budget_spent");
     // A tier that was named is not replaced by another.
     ask(&gateway, "large", &[("x-tiercast-cohort", "free")]).refused("named", 429, &["cohort `free` today (UTC)"]);
     let slow = |mode: &str| {
         let start = Instant::now();
-        let reply = ask(&gateway, "auto", &[("x-tiercast-cohort", "slow"), ("x-tiercast-mode", mode)]);
+        let reply = ask(
+            &gateway,
+            "auto",
+            &[("x-tiercast-cohort", "slow"), ("x-tiercast-mode", mode)],
+        );
         reply.refused("spent", 429, &["cohort `slow`", "midnight"]);
         let wait: u64 = reply.header("retry-after").parse().unwrap();
         assert!((1..=86_400).contains(&wait));
         start.elapsed()
     };
-    assert!(slow("async") >= Duration::from_millis(1000), "it waits for room until its deadline");
+    assert!(
+        slow("async") >= Duration::from_millis(1000),
+        "it waits for room until its deadline"
+    );
     slow("sync");
 }
 
@@ -144,7 +189,11 @@ fn racing_requests_never_pass_a_limit_together() {
     let bounded = json!({"max_tokens": 500});
     let n_answered: usize = std::thread::scope(|scope| {
         let one = || {
-            let replies = (0..20).map(|_| gateway.chat_with("small", &text(1), &bounded, &[("x-session-id", "r")]).status);
+            let replies = (0..20).map(|_| {
+                gateway
+                    .chat_with("small", &text(1), &bounded, &[("x-session-id", "r")])
+                    .status
+            });
             replies.filter(|status| *status == 200).count()
         };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
@@ -152,7 +201,11 @@ fn racing_requests_never_pass_a_limit_together() {
     });
     let stands = standing(&gateway, "r");
     let spent = stands["spent_tokens"].as_u64().unwrap();
-    assert_eq!(spent, 46 * n_answered as u64, "every answer is booked, and nothing else");
+    assert_eq!(
+        spent,
+        46 * n_answered as u64,
+        "every answer is booked, and nothing else"
+    );
     assert!(spent <= 4000 && n_answered > 20, "{stands}");
 }
 
@@ -167,12 +220,19 @@ impl Valkey {
     /// `None` where there is none, unless it is required.
     fn start() -> Option<Self> {
         let found = ["valkey-server", "redis-server"].into_iter().find(|name| {
-            let version = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let version = Command::new(name)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
             version.is_ok_and(|status| status.success())
         });
         let Some(program) = found else {
             let required = std::env::var("TIERCAST_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|part| part == "valkey"), "valkey-server is required and not there");
+            assert!(
+                !required.split(',').any(|part| part == "valkey"),
+                "valkey-server is required and not there"
+            );
             println!("skipped: no valkey-server or redis-server here");
             return None;
         };
@@ -180,7 +240,11 @@ impl Valkey {
         let folder = TempDir::new().unwrap();
         let arguments = ["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"].map(str::to_owned);
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let process = command.spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(20);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -229,7 +293,13 @@ fn replicas_share_a_budget_in_valkey() {
     send("STOP", valkey.process.id());
     ask(&closed, "small", &session).refused("no store", 503, &["when_unavailable"]);
     assert_eq!(ask(&open, "small", &session).status, 200);
-    assert!(!open.server.get("/metrics").text.contains("tiercast_budget_store_failures_total 0"));
+    assert!(
+        !open
+            .server
+            .get("/metrics")
+            .text
+            .contains("tiercast_budget_store_failures_total 0")
+    );
     assert_eq!(closed.server.get("/health").status, 200);
     send("CONT", valkey.process.id());
     let end = Instant::now() + Duration::from_secs(20);
@@ -247,7 +317,11 @@ fn budgets_that_make_no_sense_are_refused_with_their_place() {
         ("no number", limit("usd = nan"), &["budgets.limits[1]", "NaN"]),
         ("nothing", limit("usd = 0.0"), &["budgets.limits[1]", "admits nothing"]),
         ("no limit", limit(""), &["budgets.limits[1]", "no limit"]),
-        ("a name", limit("usd = 1.0\nname = \"x\""), &["budgets.limits[1].name", "leave it out"]),
+        (
+            "a name",
+            limit("usd = 1.0\nname = \"x\""),
+            &["budgets.limits[1].name", "leave it out"],
+        ),
         (
             "twice",
             limit("usd = 1.0\n[[budgets.limits]]\nscope = \"all\"\ntokens = 5.0"),
@@ -263,15 +337,27 @@ fn budgets_that_make_no_sense_are_refused_with_their_place() {
             "[[budgets.limits]]\nscope = \"cohort\"\nname = \"gold\"\nusd = 1.0\n".to_owned(),
             &["budgets.limits[1].name", "gold"],
         ),
-        ("an unknown policy", "policy = \"magic\"\n".to_owned(), &["`policy`", "magic", "classifier"]),
+        (
+            "an unknown policy",
+            "policy = \"magic\"\n".to_owned(),
+            &["`policy`", "magic", "classifier"],
+        ),
     ] {
         refused(case, &config, parts);
     }
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("budgets.sqlite"), "this is no database, whatever its name says").unwrap();
+    fs::write(
+        folder.path().join("budgets.sqlite"),
+        "this is no database, whatever its name says",
+    )
+    .unwrap();
     let path = folder.path().join("budgets.sqlite");
     let config = folder.path().join("tiercast.toml");
-    fs::write(&config, format!("[budgets]\npath = {path:?}\n[[budgets.limits]]\nscope = \"all\"\nusd = 1.0\n")).unwrap();
+    fs::write(
+        &config,
+        format!("[budgets]\npath = {path:?}\n[[budgets.limits]]\nscope = \"all\"\nusd = 1.0\n"),
+    )
+    .unwrap();
     let refused = tiercast(&["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
     refused.refused("no database", 1, &["budgets.sqlite"]);
 }

@@ -22,11 +22,15 @@ const N: usize = 240;
 const TIERS: [(&str, f64, u8); 2] = [("large", 10.0, 1), ("small", 0.1, 3)];
 
 fn question(number: usize) -> String {
-    format!("A box holds {} pens and {} more are put in. How many are there?", number + 3, number % 7)
+    format!(
+        "A box holds {} pens and {} more are put in. How many are there?",
+        number + 3,
+        number % 7
+    )
 }
 
 fn is_hard(number: usize) -> bool {
-    number * 7 % 5 < 2
+    number / 10 % 5 < 2
 }
 
 /// The small tier's wrong replies hedge and add up wrongly.
@@ -34,9 +38,15 @@ fn reply(number: usize, tier: &str) -> String {
     let (a, b) = (number + 3, number % 7);
     if tier == "small" && is_hard(number) {
         let wrong = a + b + 4;
-        return format!("Hmm, I am not sure, maybe it could be about that many. {a} + {b} = {wrong}? Perhaps {wrong}, but I cannot tell.");
+        return format!(
+            "Hmm, I am not sure, maybe it could be about that many. {a} + {b} = {wrong}? Perhaps {wrong}, but I cannot tell."
+        );
     }
-    format!("There were {a} pens. {b} more are put in. {a} + {b} = {}. The answer is {}.", a + b, a + b)
+    format!(
+        "There were {a} pens. {b} more are put in. {a} + {b} = {}. The answer is {}.",
+        a + b,
+        a + b
+    )
 }
 
 fn prompt(number: usize) -> Prompt {
@@ -106,7 +116,17 @@ impl World {
 
     fn train(&self, out: &str, more: &[&str]) -> String {
         let (outcomes, out) = (self.at("outcomes.parquet"), self.at(out));
-        let fixed = ["train", "--epochs", "3", "--members", "1", "--outcomes", &outcomes, "--out", &out];
+        let fixed = [
+            "train",
+            "--epochs",
+            "3",
+            "--members",
+            "1",
+            "--outcomes",
+            &outcomes,
+            "--out",
+            &out,
+        ];
         tiercast(&[&fixed[..], more].concat()).ok();
         out
     }
@@ -114,7 +134,12 @@ impl World {
     /// A gateway before the recorded replies.
     fn serve(&self, checkpoint: &str, more: &str) -> (Server, Gateway) {
         let replay = Server::run(&["replay", "--instant", "--outcomes", &self.at("outcomes.parquet")]);
-        let tier = |name: &str| format!("[tiers.{name}]\n[tiers.{name}.endpoint]\nbase_url = \"{}/v1\"\n", replay.url());
+        let tier = |name: &str| {
+            format!(
+                "[tiers.{name}]\n[tiers.{name}.endpoint]\nbase_url = \"{}/v1\"\n",
+                replay.url()
+            )
+        };
         let config = format!("{more}\n{}{}", tier("large"), tier("small"));
         let gateway = Gateway::of(checkpoint, &config, &[]);
         (replay, gateway)
@@ -131,48 +156,108 @@ fn answers_are_read_and_what_is_not_good_enough_is_escalated() {
     let checkpoint = world.train("checkpoint", &["--cascade"]);
     let fit: Value = serde_json::from_str(&fs::read_to_string(world.path("checkpoint/cascade.json")).unwrap()).unwrap();
     assert_eq!(fit["stages"], json!(["small", "large"]));
-    assert!(fs::read_to_string(world.path("checkpoint/README.md")).unwrap().contains("Cascade"));
+    assert!(
+        fs::read_to_string(world.path("checkpoint/README.md"))
+            .unwrap()
+            .contains("Cascade")
+    );
 
     // Beside the other policies on test rows: it saves what reading the answer makes known.
     let (outcomes, out) = (world.at("outcomes.parquet"), world.at("policies"));
-    let rows = ["--checkpoint", &checkpoint, "--outcomes", &outcomes, "--replicates", "50", "--out", &out];
+    let rows = [
+        "--checkpoint",
+        &checkpoint,
+        "--outcomes",
+        &outcomes,
+        "--replicates",
+        "50",
+        "--out",
+        &out,
+    ];
     let compared = tiercast(&[&["evaluate", "--policies", "all"][..], &rows].concat()).ok();
-    let report: Value = serde_json::from_str(&fs::read_to_string(world.path("policies/policies.json")).unwrap()).unwrap();
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(world.path("policies/policies.json")).unwrap()).unwrap();
     let named = |name: &str| {
         let policies = report["policies"].as_array().unwrap();
-        policies.iter().find(|policy| policy["name"] == name).unwrap_or_else(|| panic!("{name}: {}", compared.stderr)).clone()
+        policies
+            .iter()
+            .find(|policy| policy["name"] == name)
+            .unwrap_or_else(|| panic!("{name}: {}", compared.stderr))
+            .clone()
     };
     let aiq = |name: &str| named(name)["aiq"]["value"].as_f64().unwrap();
-    assert!(aiq("cascade") > aiq("meta") + 0.05, "{} and {}", aiq("cascade"), aiq("meta"));
-    assert!(["rules", "auto", "classifier"].iter().all(|name| named(name)["points"].is_array()));
+    assert!(
+        aiq("cascade") > aiq("meta") + 0.05,
+        "{} and {}",
+        aiq("cascade"),
+        aiq("meta")
+    );
+    assert!(
+        ["rules", "auto", "classifier"]
+            .iter()
+            .all(|name| named(name)["points"].is_array())
+    );
     let points = named("cascade")["points"].clone();
-    assert!(points[2]["calls"].as_f64() > Some(1.0) && points[2]["quality"]["value"].as_f64() > Some(0.95), "{points}");
+    assert!(
+        points[2]["calls"].as_f64() > Some(1.0) && points[2]["quality"]["value"].as_f64() > Some(0.95),
+        "{points}"
+    );
 
     let (_replay, gateway) = world.serve(&checkpoint, "policy = \"cascade\"");
-    let (easy, hard) = (1, 10);
+    let (easy, hard) = (21, 10);
     assert!(!is_hard(easy) && is_hard(hard));
     for is_streamed in [false, true] {
         let more = json!({"stream": is_streamed});
         let kept = ask(&gateway, easy, &more, &[]);
-        assert_eq!((kept.status, kept.header("x-tiercast-tier")), (200, "small"), "{kept:?}");
+        assert_eq!(
+            (kept.status, kept.header("x-tiercast-tier")),
+            (200, "small"),
+            "{kept:?}"
+        );
         assert_eq!(kept.header("x-tiercast-reason"), "cascade_begun");
         let escalated = ask(&gateway, hard, &more, &[]);
-        assert_eq!((escalated.status, escalated.header("x-tiercast-tier")), (200, "large"), "{escalated:?}");
+        assert_eq!(
+            (escalated.status, escalated.header("x-tiercast-tier")),
+            (200, "large"),
+            "{escalated:?}"
+        );
         assert_eq!(escalated.header("x-tiercast-escalated-from"), "small");
         // Nothing of the answer that was not taken reaches the client.
-        assert!(escalated.text.contains("There were") && !escalated.text.contains("not sure"), "{escalated:?}");
+        assert!(
+            escalated.text.contains("There were") && !escalated.text.contains("not sure"),
+            "{escalated:?}"
+        );
     }
     let accounts = gateway.stats()["accounts"].clone();
-    assert_eq!((&accounts["small"]["escalations_out"], &accounts["large"]["escalations_in"]), (&json!(2), &json!(2)));
-    assert_eq!((&accounts["small"]["calls"]["complete"], &accounts["large"]["calls"]["complete"]), (&json!(4), &json!(2)));
+    assert_eq!(
+        (
+            &accounts["small"]["escalations_out"],
+            &accounts["large"]["escalations_in"]
+        ),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(
+        (
+            &accounts["small"]["calls"]["complete"],
+            &accounts["large"]["calls"]["complete"]
+        ),
+        (&json!(4), &json!(2))
+    );
     let metrics = gateway.server.get("/metrics").text;
-    assert!(metrics.contains("tiercast_escalations_total{from=\"small\",to=\"large\"} 2"), "{metrics}");
+    assert!(
+        metrics.contains("tiercast_escalations_total{from=\"small\",to=\"large\"} 2"),
+        "{metrics}"
+    );
     // A level that is asked for is what an answer has to reach, and each request may choose its policy.
     let lax = ask(&gateway, hard, &json!({}), &[("x-tiercast-quality", "0")]);
     assert_eq!(lax.header("x-tiercast-tier"), "small", "{lax:?}");
     let of = |policy: &str, model: &str| {
         let reply = gateway.chat_with(model, &question(hard), &json!({}), &[("x-tiercast-policy", policy)]);
-        assert_eq!((reply.status, reply.header("x-tiercast-policy")), (200, policy.split(':').next().unwrap()), "{reply:?}");
+        assert_eq!(
+            (reply.status, reply.header("x-tiercast-policy")),
+            (200, policy.split(':').next().unwrap()),
+            "{reply:?}"
+        );
         reply.header("x-tiercast-tier").to_owned()
     };
     assert_eq!(of("fixed:small", "auto"), "small");
@@ -187,7 +272,10 @@ fn answers_are_read_and_what_is_not_good_enough_is_escalated() {
         &json!({"messages": [{"role": "user", "content": question(1)}]}),
     );
     let decision = fired.json()["decision"].clone();
-    assert_eq!((&decision["rule"], &decision["reason"]), (&json!("classification and slot filling"), &json!("rule_fired")));
+    assert_eq!(
+        (&decision["rule"], &decision["reason"]),
+        (&json!("classification and slot filling"), &json!("rule_fired"))
+    );
     assert_eq!(decision["tier"], "small");
 }
 
@@ -197,7 +285,11 @@ fn a_failed_stage_is_passed_over_and_a_stream_may_be_let_through() {
     let checkpoint = world.train("checkpoint", &["--cascade"]);
     let (replay, gateway) = world.serve(&checkpoint, "policy = \"cascade\"\n[cascade]\nfirst_streams = true");
     let through = ask(&gateway, 10, &json!({"stream": true}), &[]);
-    assert_eq!((through.header("x-tiercast-tier"), through.status), ("small", 200), "{through:?}");
+    assert_eq!(
+        (through.header("x-tiercast-tier"), through.status),
+        ("small", 200),
+        "{through:?}"
+    );
     assert_eq!(ask(&gateway, 10, &json!({}), &[]).header("x-tiercast-tier"), "large");
     // Both stages fail: the client learns which, and that others failed before it.
     switch(&replay, &json!({"shares": {"server_error": 1.0}}));
@@ -214,16 +306,33 @@ fn a_cascade_that_cannot_be_is_refused() {
     let none = ask(&gateway, 1, &json!({}), &[("x-tiercast-policy", "cascade")]);
     none.refused("no cascade", 422, &["--cascade", "classifier"]);
     // Meta or cascade: without one it is meta.
-    assert_eq!(ask(&gateway, 1, &json!({}), &[("x-tiercast-policy", "auto")]).status, 200);
+    assert_eq!(
+        ask(&gateway, 1, &json!({}), &[("x-tiercast-policy", "auto")]).status,
+        200
+    );
     let validate = |config: &str, parts: &[&str]| {
         let path = world.path("tiercast.toml");
         fs::write(&path, config).unwrap();
-        let run = tiercast(&["serve", "--checkpoint", &checkpoint, "--listen", "127.0.0.1:0", "--config", path.to_str().unwrap()]);
+        let run = tiercast(&[
+            "serve",
+            "--checkpoint",
+            &checkpoint,
+            "--listen",
+            "127.0.0.1:0",
+            "--config",
+            path.to_str().unwrap(),
+        ]);
         run.refused(config, 2, parts);
     };
     validate("[cascade]\ntiers = [\"small\"]\n", &["cascade.tiers", "two tiers"]);
-    validate("[cascade]\ntiers = [\"small\", \"large\", \"small\"]\n", &["cascade.tiers", "cycle"]);
-    validate("[cascade]\ntiers = [\"large\", \"small\"]\n", &["cascade.tiers", "large", "small"]);
+    validate(
+        "[cascade]\ntiers = [\"small\", \"large\", \"small\"]\n",
+        &["cascade.tiers", "cycle"],
+    );
+    validate(
+        "[cascade]\ntiers = [\"large\", \"small\"]\n",
+        &["cascade.tiers", "large", "small"],
+    );
     validate("[cascade]\nthreshold = 2.0\n", &["cascade.threshold", "0 to 1"]);
     validate("[[rules]]\nname = \"a\"\nclass = 4\n", &["rules", "class 4"]);
     validate(

@@ -260,10 +260,7 @@ fn config_schema_has_every_key_and_no_other() {
         ("[cascade]\nno_such_key = 1", "/$defs/cascade"),
         ("[[rules]]\nname = \"a\"\nno_such_key = 1", "/$defs/rule"),
         ("[budgets]\nno_such_key = 1", "/$defs/budgets"),
-        (
-            "[[budgets.limits]]\nscope = \"all\"\nno_such_key = 1",
-            "/$defs/limit",
-        ),
+        ("[[budgets.limits]]\nscope = \"all\"\nno_such_key = 1", "/$defs/limit"),
         ("[keys.a]\nno_such_key = 1", "/$defs/key"),
         ("[admin]\nno_such_key = 1", "/$defs/key"),
         ("[collect]\nno_such_key = 1", "/$defs/collect"),

@@ -32,7 +32,12 @@ fn number(value: &Value) -> f64 {
 #[test]
 fn a_budget_is_divided_by_importance() {
     let rich: Value = serde_json::from_str(&plan(&task(1.0), &["--json"]).ok().stdout).unwrap();
-    let steps: Vec<&str> = rich["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
+    let steps: Vec<&str> = rich["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["id"].as_str().unwrap())
+        .collect();
     assert_eq!(steps, ["search", "read", "answer"], "in an order that can be run");
     let least = number(&rich["least_usd"]);
     let poor: Value = serde_json::from_str(&plan(&task(2.0 * least), &["--json"]).ok().stdout).unwrap();
@@ -44,7 +49,10 @@ fn a_budget_is_divided_by_importance() {
     }
     let done = json!({"budget_usd": 1.0, "steps": [{"id": "a", "done_usd": 0.25}, {"id": "b", "depends_on": ["a"]}]});
     let rest: Value = serde_json::from_str(&plan(&done, &["--json"]).ok().stdout).unwrap();
-    assert_eq!((&rest["spent_usd"], rest["steps"].as_array().unwrap().len()), (&json!(0.25), 1));
+    assert_eq!(
+        (&rest["spent_usd"], rest["steps"].as_array().unwrap().len()),
+        (&json!(0.25), 1)
+    );
 }
 
 #[test]
@@ -52,13 +60,29 @@ fn a_task_that_cannot_be_planned_says_why() {
     let step = |id: &str, after: &str| json!({"id": id, "depends_on": [after]});
     let many: Vec<Value> = (0..10_000).map(|id| json!({"id": id.to_string()})).collect();
     let cases: [(&str, Value, &[&str]); 7] = [
-        ("a ring", json!({"budget_usd": 1.0, "steps": [step("a", "b"), step("b", "a")]}), &["`a`", "`b`"]),
+        (
+            "a ring",
+            json!({"budget_usd": 1.0, "steps": [step("a", "b"), step("b", "a")]}),
+            &["`a`", "`b`"],
+        ),
         ("too little", task(1e-9), &["would cost", "raise the budget"]),
-        ("too many", json!({"budget_usd": 1.0, "steps": many}), &["10000 steps", "2000"]),
+        (
+            "too many",
+            json!({"budget_usd": 1.0, "steps": many}),
+            &["10000 steps", "2000"],
+        ),
         ("no steps", json!({"budget_usd": 1.0, "steps": []}), &["no steps"]),
-        ("a negative budget", json!({"budget_usd": -1.0, "steps": [{"id": "a"}]}), &["budget", "-1"]),
+        (
+            "a negative budget",
+            json!({"budget_usd": -1.0, "steps": [{"id": "a"}]}),
+            &["budget", "-1"],
+        ),
         ("no budget", json!({"steps": [{"id": "a"}]}), &["budget_usd"]),
-        ("tokens", json!({"budget_usd": 1.0, "steps": [{"id": "a", "output_tokens": -5}]}), &["`a`", "output_tokens", "-5"]),
+        (
+            "tokens",
+            json!({"budget_usd": 1.0, "steps": [{"id": "a", "output_tokens": -5}]}),
+            &["`a`", "output_tokens", "-5"],
+        ),
     ];
     for (case, task, parts) in cases {
         plan(&task, &[]).refused(case, 2, &[&["task.json"], parts].concat());
@@ -86,20 +110,37 @@ fn steps_are_routed_by_the_plan_and_it_is_solved_again_as_they_cost() {
     assert_eq!(of(&planned, "last")["tier"], "large", "{planned}");
     let ask = |step: &str, at: usize| {
         let reply = gateway.chat_with("auto", &text(at), &json!({}), &[session, ("x-tiercast-step-id", step)]);
-        assert_eq!((reply.status, reply.header("x-tiercast-reason")), (200, "planned"), "{reply:?}");
+        assert_eq!(
+            (reply.status, reply.header("x-tiercast-reason")),
+            (200, "planned"),
+            "{reply:?}"
+        );
         reply.header("x-tiercast-tier").to_owned()
     };
     assert_eq!(ask("first", 1), of(&planned, "first")["tier"].as_str().unwrap());
     let stands = gateway.server.get("/v1/sessions/agent").json()["plan"].clone();
     let spent = number(&stands["spent_usd"]);
-    assert!(spent > 0.0 && spent < number(&of(&planned, "first")["cost_usd"]), "what it really cost: {stands}");
+    assert!(
+        spent > 0.0 && spent < number(&of(&planned, "first")["cost_usd"]),
+        "what it really cost: {stands}"
+    );
     assert_eq!(stands["steps"].as_array().unwrap().len(), 1);
     assert_eq!(ask("last", 2), "large");
 
-    let unknown = gateway.chat_with("auto", &text(1), &json!({}), &[session, ("x-tiercast-step-id", "third")]);
+    let unknown = gateway.chat_with(
+        "auto",
+        &text(1),
+        &json!({}),
+        &[session, ("x-tiercast-step-id", "third")],
+    );
     unknown.refused("an unknown step", 400, &["third", "first, last"]);
     let stranger = [("x-session-id", "stranger"), ("x-tiercast-step-id", "first")];
-    gateway.chat_with("auto", &text(1), &json!({}), &stranger).refused("no plan", 400, &["/v1/plans"]);
+    gateway
+        .chat_with("auto", &text(1), &json!({}), &stranger)
+        .refused("no plan", 400, &["/v1/plans"]);
     let ring = json!({"budget_usd": 1.0, "steps": [{"id": "a", "depends_on": ["a"]}]});
-    gateway.server.post_with("/v1/plans", &[session], &ring).refused("a ring", 422, &["`a`"]);
+    gateway
+        .server
+        .post_with("/v1/plans", &[session], &ring)
+        .refused("a ring", 422, &["`a`"]);
 }

@@ -78,7 +78,9 @@ pub fn said_in_stream(bytes: &[u8], dialect: Dialect) -> Said {
 
 /// Those of a chat reply, or of a chunk of one.
 fn logprobs(body: &Map<String, Value>) -> Vec<f64> {
-    let tokens = body.get("choices").and_then(|choices| choices.pointer("/0/logprobs/content"));
+    let tokens = body
+        .get("choices")
+        .and_then(|choices| choices.pointer("/0/logprobs/content"));
     let tokens = tokens.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let of = |token: &Value| token.get("logprob")?.as_f64().filter(|logprob| logprob.is_finite());
     tokens.iter().filter_map(of).collect()
@@ -123,7 +125,8 @@ mod tests {
                  \"logprobs\":{{\"content\":[{{\"logprob\":-1.0}}]}}}}]}}\n\n"
             )
         };
-        let whole = chunk("{\"content\":\"Fo\"}", "null") + &chunk("{\"content\":\"ur.\"}", "\"stop\"") + "data: [DONE]\n\n";
+        let whole =
+            chunk("{\"content\":\"Fo\"}", "null") + &chunk("{\"content\":\"ur.\"}", "\"stop\"") + "data: [DONE]\n\n";
         let found = said_in_stream(whole.as_bytes(), Dialect::Chat);
         assert_eq!((found.text.as_str(), found.finish), ("Four.", Some(Finish::Stop)));
         assert_eq!(found.mean_logprob, Some(-1.0));

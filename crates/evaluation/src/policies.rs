@@ -149,7 +149,13 @@ pub fn evaluate_policies(inputs: &Inputs<'_>, policies: &[Policy<'_>]) -> Result
     let rows = measured.into_iter().enumerate().map(|(idx, measured)| {
         let paired = leading.as_ref().filter(|_| idx > 0 && measured.row.aiq.is_some());
         let minus_first = paired.map(|(value, replicates)| {
-            let differences: Vec<f64> = measured.aiq.1.iter().zip(replicates).map(|(own, first)| own - first).collect();
+            let differences: Vec<f64> = measured
+                .aiq
+                .1
+                .iter()
+                .zip(replicates)
+                .map(|(own, first)| own - first)
+                .collect();
             estimate(measured.aiq.0 - value, &differences)
         });
         PolicyRow {
@@ -164,7 +170,9 @@ pub fn evaluate_policies(inputs: &Inputs<'_>, policies: &[Policy<'_>]) -> Result
         tiers: crate::evaluate::tiers(&study),
         references: study.references.clone(),
         policies: rows.collect(),
-        certificates: policies.first().map_or_else(Vec::new, |first| certificates::certificates(&study, first)),
+        certificates: policies
+            .first()
+            .map_or_else(Vec::new, |first| certificates::certificates(&study, first)),
         notes: notes(&study),
     })
 }
@@ -188,8 +196,13 @@ fn measure(study: &Study<'_>, policy: &Policy<'_>) -> Measured {
         ..operating(study, &items[setting], &sums[setting])
     };
     let operating = if has_dial {
-        let validation: Vec<Point> = settings.par_iter().map(|at| of_validation(study, policy, *at)).collect();
-        let chosen = KEPT.into_iter().filter_map(|kept| Some((kept, least_cost(study, &validation, kept)?)));
+        let validation: Vec<Point> = settings
+            .par_iter()
+            .map(|at| of_validation(study, policy, *at))
+            .collect();
+        let chosen = KEPT
+            .into_iter()
+            .filter_map(|kept| Some((kept, least_cost(study, &validation, kept)?)));
         chosen.map(|(kept, setting)| at(Some(kept), setting)).collect()
     } else {
         vec![at(None, 0)]
@@ -210,7 +223,10 @@ fn measure(study: &Study<'_>, policy: &Policy<'_>) -> Measured {
 }
 
 fn paths(policy: &Policy<'_>, at: f64, rows: &Rows) -> Vec<Path> {
-    rows.prompts.par_iter().map(|prompt| (policy.decide)(at, *prompt)).collect()
+    rows.prompts
+        .par_iter()
+        .map(|prompt| (policy.decide)(at, *prompt))
+        .collect()
 }
 
 /// Mean cost and quality on validation.
@@ -244,7 +260,11 @@ fn sums(study: &Study<'_>, paths: &[Path]) -> GroupSums {
     let zeros = vec![0.0; study.group_sizes.len()];
     let (mut cost, mut quality) = (zeros.clone(), zeros);
     for (item, (path, group)) in paths.iter().zip(&study.groups).enumerate() {
-        cost[*group] += path.calls.iter().map(|tier| study.items.cost.at(item, *tier)).sum::<f64>();
+        cost[*group] += path
+            .calls
+            .iter()
+            .map(|tier| study.items.cost.at(item, *tier))
+            .sum::<f64>();
         quality[*group] += study.items.quality.at(item, path.accepted);
     }
     GroupSums { cost, quality }
@@ -262,7 +282,10 @@ fn point(study: &Study<'_>, sums: &GroupSums, weights: &[f64]) -> Point {
 fn area(study: &Study<'_>, sums: &[GroupSums], weights: &[f64]) -> f64 {
     let at = |sums: &GroupSums| {
         let Point { cost_usd, quality } = point(study, sums, weights);
-        curve::Point { cost: cost_usd, quality }
+        curve::Point {
+            cost: cost_usd,
+            quality,
+        }
     };
     let hull = curve::hull(&sums.iter().map(at).collect::<Vec<_>>());
     let of = |tier: usize| point(study, &study.singles[tier], weights).cost_usd;
@@ -291,7 +314,8 @@ fn operating(study: &Study<'_>, paths: &[Path], sums: &GroupSums) -> PolicyPoint
         }
     };
     let (best, dearest) = (study.references.best_single, study.references.dearest);
-    let share = |holds: &dyn Fn(&Path) -> bool| paths.iter().filter(|path| holds(path)).count() as f64 / paths.len() as f64;
+    let share =
+        |holds: &dyn Fn(&Path) -> bool| paths.iter().filter(|path| holds(path)).count() as f64 / paths.len() as f64;
     PolicyPoint {
         kept_on_validation: None,
         setting: None,
@@ -303,7 +327,9 @@ fn operating(study: &Study<'_>, paths: &[Path], sums: &GroupSums) -> PolicyPoint
         saved_of_dearest: saved(dearest),
         calls: paths.iter().map(|path| path.calls.len()).sum::<usize>() as f64 / paths.len() as f64,
         escalated: share(&|path| path.calls.len() > 1),
-        tier_shares: (0..study.n_tiers).map(|tier| share(&|path| path.accepted == tier)).collect(),
+        tier_shares: (0..study.n_tiers)
+            .map(|tier| share(&|path| path.accepted == tier))
+            .collect(),
         cheapest_captured: captured(study, paths),
         latency_s: latency(study, paths),
     }
@@ -321,9 +347,19 @@ fn captured(study: &Study<'_>, paths: &[Path]) -> Option<Estimate> {
             counts[study.groups[item]][1] += 1.0;
         }
     }
-    let sum = |weights: &[f64], at: usize| counts.iter().zip(weights).map(|(count, weight)| count[at] * weight).sum::<f64>();
+    let sum = |weights: &[f64], at: usize| {
+        counts
+            .iter()
+            .zip(weights)
+            .map(|(count, weight)| count[at] * weight)
+            .sum::<f64>()
+    };
     let whole = vec![1.0; counts.len()];
-    (sum(&whole, 1) > 0.0).then(|| study.replicates.estimate(|weights| ratio(sum(weights, 0), sum(weights, 1))))
+    (sum(&whole, 1) > 0.0).then(|| {
+        study
+            .replicates
+            .estimate(|weights| ratio(sum(weights, 0), sum(weights, 1)))
+    })
 }
 
 /// Mean over items of the latencies of all calls, one after another, seconds; `None` where the data has

@@ -40,7 +40,11 @@ impl AddedTier {
     pub fn check(&self, n_trained: usize) -> Result<(), String> {
         let say = |what: &str| Err(format!("added tier `{}`: {what}", self.tier.name));
         if self.coefficients.len() != n_trained + 1 {
-            return say(&format!("{} coefficients, expected {}", self.coefficients.len(), n_trained + 1));
+            return say(&format!(
+                "{} coefficients, expected {}",
+                self.coefficients.len(),
+                n_trained + 1
+            ));
         }
         if self.base.len() != GRID_POINTS || self.base.iter().any(|mass| !(0.0..=1.0).contains(mass)) {
             return say("its distribution is none");
@@ -152,7 +156,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         assert_eq!(added().check(2), Ok(()));
-        assert!(added().check(3).unwrap_err().contains("`new`: 3 coefficients, expected 4"));
+        assert!(
+            added()
+                .check(3)
+                .unwrap_err()
+                .contains("`new`: 3 coefficients, expected 4")
+        );
         let broken = AddedTier {
             length: [f64::NAN, 0.0],
             ..added()

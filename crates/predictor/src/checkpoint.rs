@@ -116,7 +116,8 @@ pub struct Certificate {
 impl Certificate {
     /// Whether a floor on expected quality is covered.
     pub fn covers(&self, floor: f64) -> bool {
-        self.floors.is_some_and(|[boldest, safest]| (boldest..=safest).contains(&floor))
+        self.floors
+            .is_some_and(|[boldest, safest]| (boldest..=safest).contains(&floor))
     }
 
     /// The statement, or that there is none, in words.
@@ -253,7 +254,10 @@ pub struct Contents {
 impl Contents {
     /// The trained tiers, then the added ones.
     pub fn tiers(&self) -> impl Iterator<Item = &Tier> {
-        self.catalog.tiers().iter().chain(self.added.iter().map(|added| &added.tier))
+        self.catalog
+            .tiers()
+            .iter()
+            .chain(self.added.iter().map(|added| &added.tier))
     }
 
     /// The same as a catalog; two of one name are refused.
@@ -640,7 +644,11 @@ fn check_tiers(
     calibration: &Calibration,
 ) -> Result<(), CheckpointError> {
     let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
-    let all: Vec<&str> = names.iter().copied().chain(added.iter().map(|added| added.tier.name.as_str())).collect();
+    let all: Vec<&str> = names
+        .iter()
+        .copied()
+        .chain(added.iter().map(|added| added.tier.name.as_str()))
+        .collect();
     if all != manifest.tiers {
         return Err(invalid(
             CATALOG,

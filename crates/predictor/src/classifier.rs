@@ -116,9 +116,18 @@ mod tests {
 
     #[test]
     fn the_cheapest_that_is_enough() {
-        let cases = [((1.0, 0.0), 0.6, 2), ((-1.0, 1.0), 0.6, 0), ((-1.0, -1.0), 0.6, 1), ((-9.0, -9.0), 0.0, 2)];
+        let cases = [
+            ((1.0, 0.0), 0.6, 2),
+            ((-1.0, 1.0), 0.6, 0),
+            ((-1.0, -1.0), 0.6, 1),
+            ((-9.0, -9.0), 0.0, 2),
+        ];
         for ((dense, ngram), confidence, expected) in cases {
-            assert_eq!(classifier().choose(&row(dense, ngram), confidence), expected, "{dense} {ngram}");
+            assert_eq!(
+                classifier().choose(&row(dense, ngram), confidence),
+                expected,
+                "{dense} {ngram}"
+            );
         }
     }
 

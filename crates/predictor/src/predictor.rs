@@ -14,8 +14,8 @@ use tiercast_routing::request::Request;
 use crate::added::AddedTier;
 use crate::calibration::TierCalibration;
 use crate::cascade::CascadeFit;
-use crate::classifier::Classifier;
 use crate::checkpoint::{self, Certificate, CheckpointError, Contents, Manifest, ServiceLevels};
+use crate::classifier::Classifier;
 use crate::device::DeviceKind;
 use crate::encoding::{Encoded, Encoding};
 use crate::features::Featuriser;
@@ -93,7 +93,8 @@ impl Predictor {
     /// Forecasts of the trained tiers alone, for each of the inputs.
     pub fn trained(&self, inputs: &[Features]) -> Vec<Vec<Forecast>> {
         let mut all = self.forecast(inputs);
-        all.iter_mut().for_each(|forecasts| forecasts.truncate(self.n_trained()));
+        all.iter_mut()
+            .for_each(|forecasts| forecasts.truncate(self.n_trained()));
         all
     }
 

@@ -162,11 +162,7 @@ async fn stats(Shared(state): Shared<Arc<State>>) -> Json<Value> {
 }
 
 /// A tier per step of a task.
-async fn plan(
-    Shared(state): Shared<Arc<State>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Value>, Error> {
+async fn plan(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Error> {
     let serving = state.serving();
     let limit_ms = serving.settings.request_timeout_ms;
     let session = dials::session(&headers)?;

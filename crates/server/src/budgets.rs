@@ -142,7 +142,11 @@ pub(crate) struct Spent {
 impl Purses {
     /// What to tell a request that does not fit: which purse, what it has left, and what would be needed.
     pub(crate) fn spent(&self, left: &Left, usd: f64, tokens: f64) -> Spent {
-        let short = self.claims.iter().zip(&left.0).find(|(_, (budget, _))| !budget.admits(usd, tokens));
+        let short = self
+            .claims
+            .iter()
+            .zip(&left.0)
+            .find(|(_, (budget, _))| !budget.admits(usd, tokens));
         let Some((claim, (budget, _))) = short else {
             let what = "the budget was spent by another call meanwhile; try again".to_owned();
             return Spent {
@@ -184,7 +188,9 @@ pub(crate) struct Left(Vec<(Budget, WhenSpent)>);
 impl Left {
     /// What is left in the emptiest purse, in dollars and in tokens.
     pub(crate) fn budget(&self) -> Budget {
-        self.0.iter().fold(Budget::default(), |least, (budget, _)| tighter(least, *budget))
+        self.0
+            .iter()
+            .fold(Budget::default(), |least, (budget, _)| tighter(least, *budget))
     }
 
     /// What is to be done where a call of this size does not fit: the strictest word of the purses that it is too

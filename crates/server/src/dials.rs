@@ -260,7 +260,11 @@ fn task(headers: &HeaderMap) -> Result<Option<String>, Error> {
         return Ok(None);
     };
     if label.len() > LONGEST {
-        return Err(Error::header(header::TASK, "too long", format!("give a label of at most {LONGEST} bytes")));
+        return Err(Error::header(
+            header::TASK,
+            "too long",
+            format!("give a label of at most {LONGEST} bytes"),
+        ));
     }
     Ok(Some(label.to_owned()))
 }

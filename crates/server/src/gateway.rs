@@ -106,7 +106,9 @@ impl Run<'_> {
         let mut skipped = None;
         for tier_idx in candidates(&self.decided.answer, self.serving) {
             match self.send(tier_idx, failed.len(), failed.last()).await? {
-                Sent::Begun(response) => return Ok(respond(response, &self.decided.answer, self.name(tier_idx), &failed)),
+                Sent::Begun(response) => {
+                    return Ok(respond(response, &self.decided.answer, self.name(tier_idx), &failed));
+                }
                 Sent::Skipped(why) => skipped = Some(why),
                 Sent::Failed(error, refusal) => {
                     let goes_on = leads_on(error.kind);
@@ -132,7 +134,10 @@ impl Run<'_> {
             return Ok(Sent::Skipped(Error::NoEndpoints));
         };
         let most = self.asked.request.max_output_tokens;
-        let hold = self.state.hold(self.serving, self.decided, tier_idx, most, n_attempts).await;
+        let hold = self
+            .state
+            .hold(self.serving, self.decided, tier_idx, most, n_attempts)
+            .await;
         let hold = match hold {
             Ok(hold) => hold,
             // Another call was quicker; a cheaper tier may still fit.
@@ -149,7 +154,16 @@ impl Run<'_> {
             hold,
         };
         let settle = Settle::new(Arc::clone(self.state), tier, &self.decided.forecasts[tier_idx], of);
-        let begun = attempt(upstream, &way, self.asked, self.headers, settle, self.deadline, self.serving).await;
+        let begun = attempt(
+            upstream,
+            &way,
+            self.asked,
+            self.headers,
+            settle,
+            self.deadline,
+            self.serving,
+        )
+        .await;
         Ok(match begun {
             Ok(response) => Sent::Begun(response),
             Err((error, refusal)) => {

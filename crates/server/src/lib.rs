@@ -3,9 +3,9 @@
 //! [`app::app`] is the router, callable without a socket; [`server::run`] serves it.
 
 mod accounts;
-mod budgets;
 pub mod answer;
 pub mod app;
+mod budgets;
 pub mod deployment;
 pub mod dials;
 mod error;

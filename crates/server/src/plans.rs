@@ -105,7 +105,10 @@ impl PlanRequest {
             if step.id.is_empty() || step.id.len() > LONGEST_ID {
                 return Err(NoPlan::Id);
             }
-            for (field, value) in [("input_tokens", step.input_tokens), ("output_tokens", step.output_tokens)] {
+            for (field, value) in [
+                ("input_tokens", step.input_tokens),
+                ("output_tokens", step.output_tokens),
+            ] {
                 if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
                     let step = step.id.clone();
                     return Err(NoPlan::Tokens { step, field, value });
@@ -163,7 +166,9 @@ impl StepRequest {
         let lacks = (needs.tools && !can.tools)
             || (needs.json_schema && !can.json_schema)
             || (needs.vision && !can.vision)
-            || tier.context_window.is_some_and(|window| input_tokens + output_tokens > f64::from(window));
+            || tier
+                .context_window
+                .is_some_and(|window| input_tokens + output_tokens > f64::from(window));
         (!lacks).then(|| Estimate {
             quality: forecast.quality.mean().clamp(0.0, 1.0),
             cost_usd: tier.cost_usd(input_tokens, output_tokens),
@@ -287,7 +292,9 @@ impl Plans {
             return Advice::NoStep(kept.task.ids().join(", "));
         }
         let plan = kept.task.solve();
-        let found = plan.ok().and_then(|plan| plan.steps.into_iter().find(|planned| planned.id == step));
+        let found = plan
+            .ok()
+            .and_then(|plan| plan.steps.into_iter().find(|planned| planned.id == step));
         match found {
             Some(planned) => {
                 kept.given.insert(step.to_owned(), planned.choice.tier);

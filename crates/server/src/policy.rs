@@ -73,7 +73,12 @@ pub(crate) fn classified(
 ) -> Option<Objective> {
     let enough = deployment.enough(assessment)?;
     let mut order: Vec<usize> = (0..forecasts.len()).collect();
-    order.sort_by(|a, b| forecasts[*a].ask_cost_usd.total_cmp(&forecasts[*b].ask_cost_usd).then(a.cmp(b)));
+    order.sort_by(|a, b| {
+        forecasts[*a]
+            .ask_cost_usd
+            .total_cmp(&forecasts[*b].ask_cost_usd)
+            .then(a.cmp(b))
+    });
     let found = order.iter().find(|tier| enough[**tier] >= confidence);
     let tier = found.or(order.last()).copied()?;
     Some(Objective::Preferred {
@@ -103,11 +108,7 @@ pub(crate) fn by_chance(
 }
 
 /// What is expected of the tiers that fit, for a cascade; `None` for the others.
-pub(crate) fn expected(
-    catalog: &Catalog,
-    forecasts: &[Forecast],
-    constraints: &Constraints,
-) -> Vec<Option<Expected>> {
+pub(crate) fn expected(catalog: &Catalog, forecasts: &[Forecast], constraints: &Constraints) -> Vec<Option<Expected>> {
     let fitting = decide(catalog, forecasts, Objective::Best, constraints).ranked;
     let of = |(tier, forecast): (usize, &Forecast)| {
         let is_fitting = fitting.iter().any(|ranked| ranked.tier == tier);
@@ -139,7 +140,11 @@ pub(crate) fn is_cheaper(
 
 /// The first stage that can be asked, as a preference.
 pub(crate) fn first_stage(cascade: &Cascade, expected: &[Option<Expected>]) -> Option<Objective> {
-    let tier = cascade.stages().iter().copied().find(|stage| expected[*stage].is_some())?;
+    let tier = cascade
+        .stages()
+        .iter()
+        .copied()
+        .find(|stage| expected[*stage].is_some())?;
     Some(Objective::Preferred {
         what: Preferred::Tier(tier),
         why: Because::Cascade,

@@ -9,10 +9,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
-use tiercast_routing::rules::{Rule, RuleList};
 use tiercast_predictor::cascade::CascadeFit;
 use tiercast_routing::cascade::{Cascade, Stop};
+use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
+use tiercast_routing::rules::{Rule, RuleList};
 use tiercast_upstream::settings::EndpointSettings;
 
 use crate::keys::KeySettings;
@@ -23,8 +23,8 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-pub use error::SettingsError;
 use budgets::BudgetSettings;
+pub use error::SettingsError;
 use error::without_keys;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
@@ -307,7 +307,10 @@ impl Settings {
         Policy::read(&self.policy, catalog).ok_or_else(|| {
             let names: Vec<&str> = catalog.tiers().iter().map(|tier| tier.name.as_str()).collect();
             let (given, known) = (&self.policy, Policy::KNOWN);
-            let mend = format!("is `{given}`; the policies are {known}, where TIER is one of {}", names.join(", "));
+            let mend = format!(
+                "is `{given}`; the policies are {known}, where TIER is one of {}",
+                names.join(", ")
+            );
             value("policy", mend)
         })
     }
@@ -396,7 +399,11 @@ impl Settings {
         if let Some(key) = &self.admin {
             key.check("admin")?;
         }
-        if self.cascade.threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+        if self
+            .cascade
+            .threshold
+            .is_some_and(|threshold| !(0.0..=1.0).contains(&threshold))
+        {
             return Err(value("cascade.threshold", "must be a number from 0 to 1"));
         }
         let keys: Vec<&str> = self.keys.keys().map(String::as_str).collect();

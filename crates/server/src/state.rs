@@ -226,7 +226,9 @@ impl State {
         };
         let purses = Purses::of(&serving.settings.budgets, &dials, caller).map_err(Error::Budgets)?;
         let known = (forecasts.as_slice(), &assessment.evidence);
-        let (mut answer, is_over) = self.within(serving, &mut dials, known, &notes, &purses, deadline).await?;
+        let (mut answer, is_over) = self
+            .within(serving, &mut dials, known, &notes, &purses, deadline)
+            .await?;
         let took = start.elapsed();
         answer.overhead_ms = took.as_secs_f64() * 1000.0;
         self.metrics.decision(&answer, &dials, took);
@@ -403,9 +405,13 @@ impl State {
             Advice::Tier(tier) if tier < forecasts.len() => Ok(prefer(tier, Because::Plan)),
             // The tiers were changed since: the plan is of others.
             Advice::Tier(_) => Ok(None),
-            Advice::Spent => Ok(prefer((0..forecasts.len()).min_by(by_cost).unwrap_or_default(), Because::Budget)),
+            Advice::Spent => Ok(prefer(
+                (0..forecasts.len()).min_by(by_cost).unwrap_or_default(),
+                Because::Budget,
+            )),
             Advice::NoPlan => {
-                let mend = "the session has no plan: POST /v1/plans with its x-session-id first, or leave this header out";
+                let mend =
+                    "the session has no plan: POST /v1/plans with its x-session-id first, or leave this header out";
                 Err(Error::header("x-tiercast-step-id", step, mend))
             }
             Advice::NoStep(known) => {
@@ -416,12 +422,7 @@ impl State {
     }
 
     /// Plans a task, and remembers the plan where the request is of a session.
-    pub(crate) async fn plan(
-        &self,
-        serving: &Serving,
-        bytes: &[u8],
-        session: Option<&str>,
-    ) -> Result<Plan, Error> {
+    pub(crate) async fn plan(&self, serving: &Serving, bytes: &[u8], session: Option<&str>) -> Result<Plan, Error> {
         let request = PlanRequest::read(bytes)?;
         let mut assessments = Vec::new();
         for ask in request.requests() {
@@ -484,7 +485,10 @@ impl State {
         if decided.is_over {
             return Ok(Some(decided.purses.booked(store, id, &self.settling)));
         }
-        let (tier, forecast) = (&serving.deployment.catalog().tiers()[tier_idx], &decided.forecasts[tier_idx]);
+        let (tier, forecast) = (
+            &serving.deployment.catalog().tiers()[tier_idx],
+            &decided.forecasts[tier_idx],
+        );
         let most = max_output_tokens.map_or(2.0 * forecast.output_tokens, f64::from);
         let amount = |output: f64| {
             let usd = tier.cost_usd(forecast.input_tokens, output);
@@ -493,7 +497,10 @@ impl State {
         let hold_s = serving.settings.budgets.hold_s;
         let try_to = async |output: f64| {
             let amount = amount(output)?;
-            decided.purses.hold(store, id.clone(), amount, hold_s, &self.settling).await
+            decided
+                .purses
+                .hold(store, id.clone(), amount, hold_s, &self.settling)
+                .await
         };
         let held = match try_to(most).await {
             Err(BudgetError::Refused { .. }) if forecast.output_tokens < most => try_to(forecast.output_tokens).await,
@@ -580,7 +587,11 @@ fn cascade_of(serving: &Serving, dials: &Dials) -> Option<Cascade> {
 
 /// Of the tiers that fit, the one that is expected to cost least.
 fn cheapest(deployment: &Deployment, answer: &Answer) -> usize {
-    let fitting = answer.decision.ranked.iter().filter_map(|name| deployment.catalog().position(name));
+    let fitting = answer
+        .decision
+        .ranked
+        .iter()
+        .filter_map(|name| deployment.catalog().position(name));
     let by_cost = |a: &usize, b: &usize| answer.tiers[*a].cost_usd.total_cmp(&answer.tiers[*b].cost_usd);
     fitting.min_by(by_cost).unwrap_or_default()
 }

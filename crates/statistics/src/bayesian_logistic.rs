@@ -19,7 +19,9 @@ const TOLERANCE: f64 = 1e-9;
 pub fn fit(rows: &[Vec<f64>], targets: &[f64], prior: &Prior) -> Vec<f64> {
     let mut at = prior.mean.clone();
     for _ in 0..MAX_ITERATIONS {
-        let mut gradient: Vec<f64> = (0..at.len()).map(|k| prior.precision[k] * (at[k] - prior.mean[k])).collect();
+        let mut gradient: Vec<f64> = (0..at.len())
+            .map(|k| prior.precision[k] * (at[k] - prior.mean[k]))
+            .collect();
         let mut curvature = diagonal(&prior.precision);
         for (row, target) in rows.iter().zip(targets) {
             let predicted = predict(&at, row);
@@ -48,7 +50,13 @@ pub fn predict(coefficients: &[f64], row: &[f64]) -> f64 {
 /// that raises the determinant of the information most, its weight p (1 - p) at the prior mean (Bayesian
 /// D-optimality: Chaloner and Verdinelli 1995). Ties go to the earlier row.
 pub fn choose(rows: &[Vec<f64>], prior: &Prior, n: usize) -> Vec<usize> {
-    let mut covariance = diagonal(&prior.precision.iter().map(|precision| 1.0 / precision).collect::<Vec<_>>());
+    let mut covariance = diagonal(
+        &prior
+            .precision
+            .iter()
+            .map(|precision| 1.0 / precision)
+            .collect::<Vec<_>>(),
+    );
     let weight = |row: &[f64]| {
         let predicted = predict(&prior.mean, row);
         predicted * (1.0 - predicted)
@@ -71,7 +79,11 @@ pub fn choose(rows: &[Vec<f64>], prior: &Prior, n: usize) -> Vec<usize> {
 }
 
 fn diagonal(values: &[f64]) -> Vec<Vec<f64>> {
-    let row = |k: usize| (0..values.len()).map(|j| if j == k { values[k] } else { 0.0 }).collect();
+    let row = |k: usize| {
+        (0..values.len())
+            .map(|j| if j == k { values[k] } else { 0.0 })
+            .collect()
+    };
     (0..values.len()).map(row).collect()
 }
 
@@ -84,7 +96,9 @@ fn times(matrix: &[Vec<f64>], vector: &[f64]) -> Vec<f64> {
 }
 
 fn add_scaled(sum: &mut [f64], vector: &[f64], factor: f64) {
-    sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += factor * value);
+    sum.iter_mut()
+        .zip(vector)
+        .for_each(|(sum, value)| *sum += factor * value);
 }
 
 fn add_outer(matrix: &mut [Vec<f64>], vector: &[f64], factor: f64) {

@@ -26,13 +26,14 @@ use tiercast_trainer::recalibrate::recalibrate;
 use tiercast_trainer::train::{TrainOptions, train};
 
 use crate::arguments::{
-    CalibrateArguments, Command, DataCommand, EvaluateArguments, FeaturiseArguments, FitArguments, PipelineCommand, PredictArguments,
-    RowsArguments, TrainArguments, UsageError,
+    CalibrateArguments, Command, DataCommand, EvaluateArguments, FeaturiseArguments, FitArguments, PipelineCommand,
+    PredictArguments, RowsArguments, TrainArguments, UsageError,
 };
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
 use crate::{
-    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, replies, route, serve, suite, tier,
+    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, replies,
+    route, serve, suite, tier,
 };
 
 /// Costs below this are shown as this: a tier is never free in `predict`.
@@ -201,7 +202,12 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     tell_of_score_kinds(&rows.outcomes);
     let named = train_options(arguments, &rows.outcomes)?;
     let replies = match arguments.cascade {
-        true => Some(replies::read(&arguments.rows.outcomes, &rows.outcomes, &named.tiers, arguments.cascade_keeps)?),
+        true => Some(replies::read(
+            &arguments.rows.outcomes,
+            &rows.outcomes,
+            &named.tiers,
+            arguments.cascade_keeps,
+        )?),
         false => None,
     };
     let options = TrainOptions {
@@ -238,10 +244,21 @@ fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let (manifest, contents) = checkpoint::open(&arguments.checkpoint).with_context(opening)?;
     let curves = std::fs::read_to_string(arguments.checkpoint.join("curves.json")).with_context(opening)?;
     let predictor = Predictor::new(manifest, contents.clone(), arguments.device).with_context(opening)?;
-    let tiers = predictor.catalog().tiers().iter().map(|tier| tier.name.clone()).collect();
+    let tiers = predictor
+        .catalog()
+        .tiers()
+        .iter()
+        .map(|tier| tier.name.clone())
+        .collect();
     let splits = Some(vec![Split::Validation]);
     let rows = read_rows(&arguments.rows, Some(tiers), splits, predictor.dense_encoder())?;
-    let contents = recalibrate(contents, &predictor, &rows.outcomes, &rows.features, arguments.certify.promise())?;
+    let contents = recalibrate(
+        contents,
+        &predictor,
+        &rows.outcomes,
+        &rows.features,
+        arguments.certify.promise(),
+    )?;
     let manifest = checkpoint::save(&arguments.out, &contents, &curves, &card(&contents))?;
     tell_certificate(&contents);
     let levels = contents.calibration.service_levels;

@@ -26,7 +26,15 @@ use crate::progress::say;
 use crate::replies;
 
 /// What `all` stands for.
-const ALL: [&str; 7] = ["meta", "meta:trade-off", "rules", "classifier", "cascade", "auto", "random:0"];
+const ALL: [&str; 7] = [
+    "meta",
+    "meta:trade-off",
+    "rules",
+    "classifier",
+    "cascade",
+    "auto",
+    "random:0",
+];
 
 /// Those that read prompts or replies, and so are left out of `all` where a file has none.
 const READING: [&str; 3] = ["rules", "cascade", "auto"];
@@ -36,11 +44,19 @@ pub(crate) fn compare(arguments: &CheckpointEvaluation, names: &[String]) -> any
     let is_all = names.iter().any(|name| name == "all");
     let names = wanted(names)?;
     let predictor = open(&arguments.checkpoint, arguments.device)?;
-    let tiers: Vec<String> = predictor.catalog().tiers().iter().map(|tier| tier.name.clone()).collect();
+    let tiers: Vec<String> = predictor
+        .catalog()
+        .tiers()
+        .iter()
+        .map(|tier| tier.name.clone())
+        .collect();
     let rows = read_rows_with_text(&arguments.rows, Some(tiers.clone()), None, predictor.dense_encoder())?;
     say(&format!("predicting {} prompts", rows.outcomes.prompts.len()));
     let assessments = predictor.assess(&rows.features);
-    let forecasts: Vec<_> = assessments.iter().map(|assessment| assessment.forecasts.clone()).collect();
+    let forecasts: Vec<_> = assessments
+        .iter()
+        .map(|assessment| assessment.forecasts.clone())
+        .collect();
     let evidence: Vec<_> = assessments.iter().map(|assessment| assessment.evidence).collect();
     let levels = predictor.service_levels();
     let told = Told {
@@ -55,7 +71,12 @@ pub(crate) fn compare(arguments: &CheckpointEvaluation, names: &[String]) -> any
             _ => Err("the checkpoint has no cascade: train it with --cascade".to_owned()),
         },
     };
-    let datasets: BTreeSet<&str> = rows.outcomes.prompts.iter().map(|prompt| prompt.dataset.as_str()).collect();
+    let datasets: BTreeSet<&str> = rows
+        .outcomes
+        .prompts
+        .iter()
+        .map(|prompt| prompt.dataset.as_str())
+        .collect();
     for dataset in &datasets {
         let outcomes = only(&rows.outcomes, dataset);
         let inputs = Inputs {
@@ -82,7 +103,11 @@ pub(crate) fn compare(arguments: &CheckpointEvaluation, names: &[String]) -> any
         }
         say(&format!("comparing {} policies on {dataset}", policies.len()));
         let report = evaluate_policies(&inputs, &policies).with_context(|| format!("on {dataset}"))?;
-        let out = if datasets.len() > 1 { arguments.out.join(dataset) } else { arguments.out.clone() };
+        let out = if datasets.len() > 1 {
+            arguments.out.join(dataset)
+        } else {
+            arguments.out.clone()
+        };
         render::policies::write(&report, &out).with_context(|| format!("writing to {}", out.display()))?;
         print(&render::policies::table(&report));
         say(&format!("written to {}", out.join("policies.html").display()));
@@ -147,7 +172,11 @@ fn rules<'a>(inputs: &'a Inputs<'a>, requests: &'a [Request]) -> Policy<'a> {
         decision.chosen.unwrap_or_else(|| inputs.catalog.dearest())
     };
     let choices = requests.iter().zip(inputs.forecasts).map(choose).collect();
-    Policy::of_choices("rules", "Tokens, tool calls and the kind of task choose a class", choices)
+    Policy::of_choices(
+        "rules",
+        "Tokens, tool calls and the kind of task choose a class",
+        choices,
+    )
 }
 
 /// The cheapest tier that is enough with a probability.
@@ -172,7 +201,10 @@ type Fitted<'a> = (Cascade, &'a CascadeFit, &'a [Vec<Option<f64>>]);
 
 fn fitted<'a>(inputs: &Inputs<'_>, told: &'a Told<'a>) -> Result<Fitted<'a>, String> {
     let estimates = told.estimates.as_ref().map_err(String::clone)?;
-    let fit = told.predictor.cascade().ok_or("the checkpoint has no cascade: train it with --cascade")?;
+    let fit = told
+        .predictor
+        .cascade()
+        .ok_or("the checkpoint has no cascade: train it with --cascade")?;
     let stop = Stop::Thresholds(fit.thresholds.clone());
     let cascade = Cascade::new(&fit.stages, stop, inputs.catalog).map_err(|error| error.to_string())?;
     Ok((cascade, fit, estimates))
@@ -182,7 +214,10 @@ fn cascade<'a>(inputs: &'a Inputs<'a>, told: &'a Told<'a>) -> Result<Policy<'a>,
     let (cascade, fit, estimates) = fitted(inputs, told)?;
     Ok(Policy {
         name: "cascade".to_owned(),
-        label: format!("{}: the next where the answer is not good enough", fit.stages.join(", then ")),
+        label: format!(
+            "{}: the next where the answer is not good enough",
+            fit.stages.join(", then ")
+        ),
         dial: Dial::Share("estimated quality from which an answer is taken"),
         decide: Box::new(move |threshold, prompt| {
             let cascade = cascade.clone().with_threshold(threshold);
@@ -289,10 +324,17 @@ fn estimates(
         };
         (0..tiers.len()).map(of_tier).collect()
     };
-    let all: Vec<Vec<Option<f64>>> = (0..rows.outcomes.prompts.len()).into_par_iter().map(of_prompt).collect();
+    let all: Vec<Vec<Option<f64>>> = (0..rows.outcomes.prompts.len())
+        .into_par_iter()
+        .map(of_prompt)
+        .collect();
     // A prompt that a tier did not answer is no part of the comparison; one without a text would look like a
     // bad answer.
-    let stages: Vec<usize> = fit.stages.iter().filter_map(|name| tiers.iter().position(|tier| tier == name)).collect();
+    let stages: Vec<usize> = fit
+        .stages
+        .iter()
+        .filter_map(|name| tiers.iter().position(|tier| tier == name))
+        .collect();
     let is_mute = |row: &&Vec<Option<f64>>| stages.iter().all(|tier| row[*tier].is_none());
     match all.iter().filter(is_mute).count() {
         0 => Ok(all),
@@ -308,7 +350,12 @@ fn chance<'a>(name: &str, seed: u64, inputs: &Inputs<'_>) -> Policy<'a> {
         (seed, prompt_id).hash(&mut hasher);
         (hasher.finish() % n_tiers) as usize
     };
-    let choices = inputs.outcomes.prompts.iter().map(|prompt| of(&prompt.prompt_id)).collect();
+    let choices = inputs
+        .outcomes
+        .prompts
+        .iter()
+        .map(|prompt| of(&prompt.prompt_id))
+        .collect();
     Policy::of_choices(name, "A tier by chance", choices)
 }
 

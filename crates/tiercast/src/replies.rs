@@ -29,7 +29,11 @@ pub(crate) fn read(files: &[PathBuf], outcomes: &Outcomes, tiers: &[String], kep
         .with_context(|| format!("reading the replies in {}", file.display()))?;
     }
     Ok(Replies {
-        asks: outcomes.prompts.iter().map(|prompt| ask(prompt.text.as_ref()?)).collect(),
+        asks: outcomes
+            .prompts
+            .iter()
+            .map(|prompt| ask(prompt.text.as_ref()?))
+            .collect(),
         texts,
         kept,
     })

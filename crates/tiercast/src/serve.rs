@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tiercast_predictor::device::DeviceKind;
-use tiercast_predictor::answers::Reply;
-use tiercast_predictor::predictor::Predictor;
 use tiercast_budgets::sqlite::SqliteStore;
 use tiercast_budgets::store::Store;
 use tiercast_budgets::valkey::ValkeyStore;
+use tiercast_predictor::answers::Reply;
+use tiercast_predictor::device::DeviceKind;
+use tiercast_predictor::predictor::Predictor;
 use tiercast_server::serving::Checkpoint;
 use tiercast_server::settings::Settings;
 use tiercast_server::settings::budgets::{BudgetSettings, StoreKind};
@@ -95,7 +95,9 @@ async fn budgets(settings: &BudgetSettings) -> anyhow::Result<Option<Arc<dyn Sto
         StoreKind::Valkey => {
             let name = settings.url_env().unwrap_or_default();
             let missing = || format!("`budgets.url_env`: the environment variable {name} is not set or empty");
-            let url = variable(name).filter(|url| !url.trim().is_empty()).with_context(missing)?;
+            let url = variable(name)
+                .filter(|url| !url.trim().is_empty())
+                .with_context(missing)?;
             Arc::new(ValkeyStore::connect(&url, settings.deployment(), settings.timeout()).await?)
         }
     }))

@@ -52,7 +52,11 @@ fn choose(arguments: &TierChooseArguments) -> anyhow::Result<()> {
     };
     let lines: Vec<String> = chosen.iter().map(|at| line(at).to_string() + "\n").collect();
     write_atomically(&arguments.out, |file| file.write_all(lines.concat().as_bytes()))?;
-    say(&format!("{} prompts written to {}", chosen.len(), arguments.out.display()));
+    say(&format!(
+        "{} prompts written to {}",
+        chosen.len(),
+        arguments.out.display()
+    ));
     if fitting.iter().any(|prompt| prompts[*prompt].text.is_none()) {
         say("note: the outcome file has no text, so the lines hold ids alone: find the prompts by `prompt_id`");
     }
@@ -76,7 +80,9 @@ fn add(arguments: &TierAddArguments) -> anyhow::Result<()> {
     }
     let n_prompts = added.n_prompts;
     contents.added.push(added);
-    contents.whole_catalog().map_err(|error| UsageError(error.to_string()))?;
+    contents
+        .whole_catalog()
+        .map_err(|error| UsageError(error.to_string()))?;
     let manifest = checkpoint::save(&arguments.out, &contents, &curves, &card(&contents))?;
     say(&format!(
         "tier {} added from {n_prompts} judged prompts; checkpoint {} saved to {}. Its floors are those of before: \

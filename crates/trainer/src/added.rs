@@ -33,7 +33,9 @@ pub enum AddError {
     #[error("the checkpoint has tier `{0}` already: nothing to add")]
     Known(String),
     /// Not enough to go by.
-    #[error("tier `{tier}` has {found} judged prompts outside `test` and `holdout`; at least {LEAST_PROMPTS} are needed")]
+    #[error(
+        "tier `{tier}` has {found} judged prompts outside `test` and `holdout`; at least {LEAST_PROMPTS} are needed"
+    )]
     TooFew {
         /// The tier.
         tier: String,
@@ -87,7 +89,10 @@ pub fn fit_added(
     }
     if let Some(most) = most.filter(|most| *most < rows.len()) {
         let of: Vec<Features> = rows.iter().map(|row| features[row.prompt].clone()).collect();
-        rows = choose_prompts(predictor, &of, most).into_iter().map(|at| rows[at]).collect();
+        rows = choose_prompts(predictor, &of, most)
+            .into_iter()
+            .map(|at| rows[at])
+            .collect();
     }
     let of: Vec<Features> = rows.iter().map(|row| features[row.prompt].clone()).collect();
     let trained = predictor.trained(&of);
@@ -147,7 +152,10 @@ fn fit_length(rows: &[&Outcome], trained: &[Vec<Forecast>]) -> [f64; 2] {
     // In units of a log token squared: what rows of an ordinary spread weigh.
     let slope = (shared + LENGTH_ROWS) / (spread + LENGTH_ROWS);
     // The mean of exponentials is over the exponential of the mean: half the variance of what is left.
-    let left: f64 = pairs.iter().map(|pair| (pair.1 - y - slope * (pair.0 - x)).powi(2)).sum();
+    let left: f64 = pairs
+        .iter()
+        .map(|pair| (pair.1 - y - slope * (pair.0 - x)).powi(2))
+        .sum();
     [y - slope * x + 0.5 * left / n, slope]
 }
 

@@ -159,7 +159,13 @@ fn routed(catalog: &Catalog, dense: &[(&Assessment, Vec<Answer>)], floor: f64) -
     let objective = Objective::Cheapest(Acceptable::Floor(floor));
     let safe = catalog.dearest();
     let (mut quality, mut cost) = (0.0, 0.0);
-    for (Assessment { forecasts, evidence, .. }, answers) in dense {
+    for (
+        Assessment {
+            forecasts, evidence, ..
+        },
+        answers,
+    ) in dense
+    {
         let constraints = Constraints {
             unknown_ground: (!evidence.sufficient).then_some(safe),
             ..Constraints::default()

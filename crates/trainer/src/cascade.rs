@@ -53,7 +53,11 @@ pub fn fit_cascade(
     let answers = fit_answers(&plain_train, &plain_validation, n_tiers)?;
     let rows = estimated(&answers, &of_validation, validation, n_tiers);
     Ok(choose(catalog, &rows, replies.kept).map(|chosen| CascadeFit {
-        stages: chosen.stages.iter().map(|tier| catalog.tiers()[*tier].name.clone()).collect(),
+        stages: chosen
+            .stages
+            .iter()
+            .map(|tier| catalog.tiers()[*tier].name.clone())
+            .collect(),
         thresholds: vec![chosen.threshold; chosen.stages.len() - 1],
         acceptance: chosen.run.taken,
         kept: replies.kept,
@@ -72,7 +76,9 @@ fn judged<'a>(
 ) -> Vec<(usize, Judged<'a>)> {
     let mut all = Vec::new();
     for (place, (row, quality)) in of.rows.iter().zip(&of.quality).enumerate() {
-        let Some(question) = &replies.asks[row.prompt] else { continue };
+        let Some(question) = &replies.asks[row.prompt] else {
+            continue;
+        };
         for (tier, answer) in row.answers.iter().enumerate() {
             let (Some(answer), Some(text)) = (answer, replies.texts.get(&(row.prompt, tier))) else {
                 continue;
@@ -153,7 +159,10 @@ fn choose(catalog: &Catalog, rows: &[Estimated], kept: f64) -> Option<Tried> {
     let mut order: Vec<usize> = (0..first.score.len()).collect();
     let costs: Vec<f64> = order.iter().map(|tier| mean(&|row| row.cost_usd[*tier])).collect();
     order.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]).then(a.cmp(b)));
-    let best = order.iter().map(|tier| mean(&|row| row.score[*tier])).fold(0.0, f64::max);
+    let best = order
+        .iter()
+        .map(|tier| mean(&|row| row.score[*tier]))
+        .fold(0.0, f64::max);
     let tries: Vec<Tried> = combinations(&order)
         .into_par_iter()
         .filter(|stages| are_in_order(catalog, stages))
@@ -271,7 +280,13 @@ mod tests {
         assert!((0.3..=0.7).contains(&found.threshold), "{}", found.threshold);
         // Every prompt costs 1, half of them 9 more.
         assert!((found.run.cost_usd - 5.5).abs() < 1e-9 && (found.run.quality - 1.0).abs() < 1e-9);
-        assert_eq!(found.run.taken[0], Taken { share: 0.5, quality: 1.0 });
+        assert_eq!(
+            found.run.taken[0],
+            Taken {
+                share: 0.5,
+                quality: 1.0
+            }
+        );
         assert_eq!(choose(&catalog(), &[], 1.0), None);
     }
 

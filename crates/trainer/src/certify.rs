@@ -38,7 +38,9 @@ pub fn certify(promise: Promise, catalog: &Catalog, assessments: &[Assessment], 
         !is_reached(tier) && (promise.loss == Loss::Missed || is_reached(dearest))
     };
     let tally = |floor: f64| {
-        let sent = scored.iter().map(|(assessment, scores)| (sent_to(catalog, assessment, floor), scores));
+        let sent = scored
+            .iter()
+            .map(|(assessment, scores)| (sent_to(catalog, assessment, floor), scores));
         let cheaper: Vec<(usize, &Vec<f64>)> = sent.filter(|(tier, _)| *tier != dearest).collect();
         Tally {
             n: cheaper.len(),
@@ -48,7 +50,9 @@ pub fn certify(promise: Promise, catalog: &Catalog, assessments: &[Assessment], 
     let floors: Vec<f64> = (0..=STEPS).rev().map(|step| step as f64 / STEPS as f64).collect();
     let tallies: Vec<Tally> = floors.iter().map(|floor| tally(*floor)).collect();
     let certified = fixed_sequence(&tallies, promise.alpha, promise.delta);
-    let boldest = certified.as_ref().map_or(Tally { n: 0, losses: 0 }, |steps| tallies[*steps.end()]);
+    let boldest = certified
+        .as_ref()
+        .map_or(Tally { n: 0, losses: 0 }, |steps| tallies[*steps.end()]);
     let cheapest = cheapest(catalog);
     let lost = scored.iter().filter(|(_, scores)| is_lost(scores, cheapest)).count();
     let share = |n: usize| n as f64 / scored.len().max(1) as f64;
@@ -77,7 +81,9 @@ fn sent_to(catalog: &Catalog, assessment: &Assessment, floor: f64) -> usize {
         ..Constraints::default()
     };
     let objective = Objective::Cheapest(Acceptable::Floor(floor));
-    decide(catalog, &assessment.forecasts, objective, &constraints).chosen.unwrap_or(safe)
+    decide(catalog, &assessment.forecasts, objective, &constraints)
+        .chosen
+        .unwrap_or(safe)
 }
 
 /// The tier with the lowest price of a million tokens in and out together.
@@ -187,11 +193,15 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_said() {
         let (assessments, mut rows) = world(400);
-        rows.iter_mut().for_each(|row| row.answers[1].as_mut().unwrap().score = 0.0);
+        rows.iter_mut()
+            .for_each(|row| row.answers[1].as_mut().unwrap().score = 0.0);
         let found = certify(promise(Loss::Missed, 0.1), &catalog(), &assessments, &rows);
         assert_eq!((found.floors, found.share), (None, 0.0));
         let sentence = found.sentence();
-        assert!(sentence.contains("not certified") && sentence.contains("100.0 %"), "{sentence}");
+        assert!(
+            sentence.contains("not certified") && sentence.contains("100.0 %"),
+            "{sentence}"
+        );
         let none = certify(promise(Loss::Missed, 0.1), &catalog(), &[], &[]);
         assert_eq!((none.floors, none.n_rows), (None, 0));
     }

@@ -23,14 +23,17 @@ pub fn fit_classifier(catalog: &Catalog, train: &[Row], validation: &[Row], n_co
     }
     let fit = |question: usize| -> Vec<f32> {
         let targets = |rows: &[(SparseRow, usize)]| -> Vec<f64> {
-            rows.iter().map(|(_, rank)| f64::from(u8::from(*rank <= question))).collect()
+            rows.iter()
+                .map(|(_, rank)| f64::from(u8::from(*rank <= question)))
+                .collect()
         };
         let rows: Vec<SparseRow> = train.iter().map(|(row, _)| row.clone()).collect();
         let (wanted, held_out) = (targets(&train), targets(&validation));
         let fits = PENALTIES.map(|l2| Logistic::fit(&rows, &wanted, n_columns, l2));
         let loss = |fit: &Logistic| -> f64 {
             let rows = validation.iter().zip(&held_out);
-            rows.map(|((row, _), target)| cross_entropy(fit.predict(row), *target)).sum()
+            rows.map(|((row, _), target)| cross_entropy(fit.predict(row), *target))
+                .sum()
         };
         let best = fits.iter().min_by(|a, b| loss(a).total_cmp(&loss(b)));
         let best = best.expect("there are penalties to try");
@@ -131,7 +134,10 @@ mod tests {
         let rows = rows(40);
         let classifier = fit_classifier(&catalog(), &rows, &rows, 1).unwrap();
         assert_eq!(classifier.order, [1, 0]);
-        let chosen: Vec<usize> = rows[..2].iter().map(|row| classifier.choose(&row.encoded, 0.5)).collect();
+        let chosen: Vec<usize> = rows[..2]
+            .iter()
+            .map(|row| classifier.choose(&row.encoded, 0.5))
+            .collect();
         assert_eq!(chosen, [1, 0]);
     }
 

@@ -38,7 +38,11 @@ pub fn recalibrate(
             least: LEAST_VALIDATION,
         });
     }
-    let raw_of = |rows: &[Row]| -> Vec<Raw> { rows.par_iter().map(|row| predictor.raw(&features[row.prompt])).collect() };
+    let raw_of = |rows: &[Row]| -> Vec<Raw> {
+        rows.par_iter()
+            .map(|row| predictor.raw(&features[row.prompt]))
+            .collect()
+    };
     let raw = raw_of(&rows);
     for (tier, fit) in contents.calibration.tiers.iter_mut().enumerate() {
         let scored = raw.iter().zip(&rows);

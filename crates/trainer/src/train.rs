@@ -18,8 +18,8 @@ use tiercast_routing::catalog::Catalog;
 use tiercast_routing::distribution::GRID;
 use tiercast_routing::evidence::Assessment;
 
-use crate::calibrate::{Scored, fit_length, fit_quality, fit_service_levels};
 use crate::answers::AnswersError;
+use crate::calibrate::{Scored, fit_length, fit_quality, fit_service_levels};
 use crate::cascade::{Forecast, Replies, fit_cascade};
 use crate::certify::{Promise, certify};
 use crate::classifier::fit_classifier;
@@ -185,7 +185,15 @@ pub fn train(
     let n_columns = prepared.encoding.d_dense() + prepared.encoding.ngram_hashes.len();
     let classifier = fit_classifier(&prepared.catalog, &prepared.train, &prepared.validation, n_columns);
     let cascade = match &options.replies {
-        Some(replies) => cascade(replies, outcomes, features, &prepared, &pooled(&known, &model), &tiers, &assessments)?,
+        Some(replies) => cascade(
+            replies,
+            outcomes,
+            features,
+            &prepared,
+            &pooled(&known, &model),
+            &tiers,
+            &assessments,
+        )?,
         None => None,
     };
     let contents = Contents {
@@ -230,7 +238,11 @@ fn cascade(
         quality: known.iter().map(|(quality, _)| calibrated(quality)).collect(),
     };
     let means = |assessment: &Assessment| -> Vec<f64> {
-        assessment.forecasts.iter().map(|forecast| forecast.quality.mean()).collect()
+        assessment
+            .forecasts
+            .iter()
+            .map(|forecast| forecast.quality.mean())
+            .collect()
     };
     let validation = Forecast {
         rows: prepared.validation.iter().collect(),

@@ -62,7 +62,9 @@ pub(super) fn certificates(study: &Study<'_>, policy: &Policy<'_>) -> Vec<Certif
 fn report(study: &Study<'_>, loss: &str, fates: &[Vec<Fate>]) -> CertificateReport {
     let split = |seed: usize| {
         let mut groups: Vec<bool> = (0..study.group_sizes.len()).map(|group| group % 2 == 0).collect();
-        groups.shuffle(&mut ChaCha8Rng::seed_from_u64(study.inputs.seed.wrapping_add(seed as u64)));
+        groups.shuffle(&mut ChaCha8Rng::seed_from_u64(
+            study.inputs.seed.wrapping_add(seed as u64),
+        ));
         let is_in = |item: usize| groups[study.groups[item]];
         let tallies: Vec<Tally> = fates.iter().map(|fates| tally(fates, &is_in)).collect();
         let certified = fixed_sequence(&tallies, ALPHA, DELTA)?;
@@ -72,7 +74,9 @@ fn report(study: &Study<'_>, loss: &str, fates: &[Vec<Fate>]) -> CertificateRepo
     };
     let found: Vec<Option<(f64, f64, f64)>> = (0..N_SPLITS).into_par_iter().map(split).collect();
     let certified: Vec<&(f64, f64, f64)> = found.iter().flatten().collect();
-    let share = |of: &dyn Fn(&(f64, f64, f64)) -> bool| certified.iter().filter(|found| of(found)).count() as f64 / N_SPLITS as f64;
+    let share = |of: &dyn Fn(&(f64, f64, f64)) -> bool| {
+        certified.iter().filter(|found| of(found)).count() as f64 / N_SPLITS as f64
+    };
     CertificateReport {
         loss: loss.to_owned(),
         alpha: ALPHA,

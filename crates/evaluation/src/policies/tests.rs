@@ -34,10 +34,16 @@ fn every_call_is_paid_and_one_answer_counts() {
     let cascade = &report.policies[1];
     // At 0 everything is asked of both: $4 for what the dear one is worth, .75.
     let first = cascade.sweep[0];
-    assert!((first.cost_usd - 4.0).abs() < 1e-9 && (first.quality - 0.75).abs() < 1e-9, "{first:?}");
+    assert!(
+        (first.cost_usd - 4.0).abs() < 1e-9 && (first.quality - 0.75).abs() < 1e-9,
+        "{first:?}"
+    );
     // At 1 nothing escalates: $1 for .5.
     let last = cascade.sweep[cascade.sweep.len() - 1];
-    assert!((last.cost_usd - 1.0).abs() < 1e-9 && (last.quality - 0.5).abs() < 1e-9, "{last:?}");
+    assert!(
+        (last.cost_usd - 1.0).abs() < 1e-9 && (last.quality - 0.5).abs() < 1e-9,
+        "{last:?}"
+    );
     assert_eq!(cascade.points.len(), KEPT.len());
     assert!(cascade.aiq_minus_first.is_some() && report.policies[0].aiq_minus_first.is_none());
 }

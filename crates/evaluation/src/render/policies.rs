@@ -44,17 +44,30 @@ pub fn table(report: &PolicyReport) -> String {
     const CELL: usize = 27;
     let line = |cells: &[String]| {
         let rest: String = cells[1..].iter().map(|cell| format!(" {cell:>CELL$}")).collect();
-        format!("{:<NAME$}{rest}", super::curve::shortened(&cells[0], NAME)).trim_end().to_owned()
+        format!("{:<NAME$}{rest}", super::curve::shortened(&cells[0], NAME))
+            .trim_end()
+            .to_owned()
     };
     let points = points(report);
     // The columns that decide; the rest is in the page.
-    let wanted = ["policy", "kept of best", "saved of best", "saved of dearest", "captured"];
+    let wanted = [
+        "policy",
+        "kept of best",
+        "saved of best",
+        "saved of dearest",
+        "captured",
+    ];
     let picked: Vec<usize> = wanted
         .iter()
         .filter_map(|name| points.columns.iter().position(|column| column.heading == *name))
         .collect();
     let pick = |cells: Vec<String>| -> Vec<String> { picked.iter().map(|at| cells[*at].clone()).collect() };
-    let mut lines = vec![lead(report), line(&pick(points.columns.iter().map(|column| column.heading.clone()).collect()))];
+    let mut lines = vec![
+        lead(report),
+        line(&pick(
+            points.columns.iter().map(|column| column.heading.clone()).collect(),
+        )),
+    ];
     lines.extend(points.rows.into_iter().map(|row| line(&pick(row.cells))));
     lines.join("\n") + "\n"
 }
@@ -100,7 +113,12 @@ fn page(report: &PolicyReport) -> String {
 
 fn markdown(report: &PolicyReport) -> String {
     let mut text = format!("# Routing policies compared\n\n{}\n\n", escaped(&lead(report)));
-    text += &format!("Checkpoint {}, seed {}, {} replicates.\n\n", escaped(&report.checkpoint.id), report.data.seed, report.data.n_bootstrap);
+    text += &format!(
+        "Checkpoint {}, seed {}, {} replicates.\n\n",
+        escaped(&report.checkpoint.id),
+        report.data.seed,
+        report.data.n_bootstrap
+    );
     for table in [points(report), areas(report), certificates(report)] {
         text += &format!("## {}\n\n{}\n", table.title, table.markdown());
         for column in table.columns.iter().filter(|column| !column.explanation.is_empty()) {
@@ -108,14 +126,20 @@ fn markdown(report: &PolicyReport) -> String {
         }
         text += "\n";
     }
-    report.notes.iter().for_each(|note| text += &format!("- {}\n", escaped(note)));
+    report
+        .notes
+        .iter()
+        .for_each(|note| text += &format!("- {}\n", escaped(note)));
     text
 }
 
 fn points(report: &PolicyReport) -> Table {
     let mut columns: Vec<Column> = vec![
         words("policy", "Its name in the config."),
-        words("chosen for", "Share of the best single tier's quality that the setting had to keep on validation."),
+        words(
+            "chosen for",
+            "Share of the best single tier's quality that the setting had to keep on validation.",
+        ),
         number("setting", "Of the policy's dial."),
         number("quality", "Mean quality of the answers given."),
         number("USD per 1,000", "Cost of all calls, of 1,000 requests."),
@@ -124,11 +148,20 @@ fn points(report: &PolicyReport) -> Table {
         number("kept of dearest", "Quality over the dearest tier's."),
         number("saved of dearest", "One minus cost over the dearest tier's."),
         number("calls", "Per request."),
-        number("captured", "Of the prompts that the cheapest tier answers with a quality of at least .5, the share that went there and nowhere else."),
-        number("seconds", "Mean of the summed latencies of a request's calls, where the data has them."),
+        number(
+            "captured",
+            "Of the prompts that the cheapest tier answers with a quality of at least .5, the share that went there and nowhere else.",
+        ),
+        number(
+            "seconds",
+            "Mean of the summed latencies of a request's calls, where the data has them.",
+        ),
     ];
     columns.extend(report.tiers.iter().map(|tier| number(tier.name.clone(), "")));
-    let rows = report.policies.iter().flat_map(|policy| policy.points.iter().map(move |point| cells(policy, point)));
+    let rows = report
+        .policies
+        .iter()
+        .flat_map(|policy| policy.points.iter().map(move |point| cells(policy, point)));
     Table::new("Settings chosen on validation", columns, rows.collect())
 }
 
@@ -136,7 +169,9 @@ fn cells(policy: &PolicyRow, point: &PolicyPoint) -> Row {
     let mut cells = vec![
         policy.name.clone(),
         point.kept_on_validation.map_or_else(String::new, percent),
-        point.setting.map_or_else(String::new, |setting| format!("{setting:.4}")),
+        point
+            .setting
+            .map_or_else(String::new, |setting| format!("{setting:.4}")),
         interval(point.quality, score),
         interval(point.cost_usd, usd_per_thousand),
         interval(point.kept_of_best, percent),
@@ -144,7 +179,9 @@ fn cells(policy: &PolicyRow, point: &PolicyPoint) -> Row {
         interval(point.kept_of_dearest, percent),
         interval(point.saved_of_dearest, percent),
         fixed(point.calls, 2),
-        point.cheapest_captured.map_or_else(|| ABSENT.to_owned(), |share| interval(share, percent)),
+        point
+            .cheapest_captured
+            .map_or_else(|| ABSENT.to_owned(), |share| interval(share, percent)),
         optional(point.latency_s, |seconds| fixed(seconds, 2)),
     ];
     cells.extend(point.tier_shares.iter().map(|share| percent(*share)));
@@ -159,7 +196,10 @@ fn areas(report: &PolicyReport) -> Table {
     let columns = vec![
         words("policy", ""),
         words("dial", "What is turned between cheap and good."),
-        number("AIQ", "Mean height of the hull between the cheapest and the dearest tier's mean cost."),
+        number(
+            "AIQ",
+            "Mean height of the hull between the cheapest and the dearest tier's mean cost.",
+        ),
         number(format!("minus {first}"), "Paired on the same bootstrap replicates."),
     ];
     let with_dial = report.policies.iter().filter_map(|policy| Some((policy, policy.aiq?)));
@@ -168,7 +208,9 @@ fn areas(report: &PolicyReport) -> Table {
             policy.name.clone(),
             policy.dial.clone(),
             interval(aiq, score),
-            policy.aiq_minus_first.map_or_else(String::new, |difference| interval(difference, gain)),
+            policy
+                .aiq_minus_first
+                .map_or_else(String::new, |difference| interval(difference, gain)),
         ])
     });
     Table::new("Over all budgets", columns, rows.collect())
@@ -176,13 +218,31 @@ fn areas(report: &PolicyReport) -> Table {
 
 fn certificates(report: &PolicyReport) -> Table {
     let columns = vec![
-        words("lost", "missed: quality under .5; avoidable: and the dearest tier's at least .5."),
-        number("at most", "Largest share lost among items sent to a cheaper tier than the dearest."),
+        words(
+            "lost",
+            "missed: quality under .5; avoidable: and the dearest tier's at least .5.",
+        ),
+        number(
+            "at most",
+            "Largest share lost among items sent to a cheaper tier than the dearest.",
+        ),
         number("confidence", "Probability with which that is to hold."),
-        number("certified", "Share of the random halves where a floor could be certified."),
-        number("sent cheaper", "Mean share of the items; none where nothing was certified."),
-        number("broken, other half", "Share of the splits whose other half lost more: the certificate and the noise of that half."),
-        number("broken, all rows", "Share of the splits at whose floor all rows together lose more."),
+        number(
+            "certified",
+            "Share of the random halves where a floor could be certified.",
+        ),
+        number(
+            "sent cheaper",
+            "Mean share of the items; none where nothing was certified.",
+        ),
+        number(
+            "broken, other half",
+            "Share of the splits whose other half lost more: the certificate and the noise of that half.",
+        ),
+        number(
+            "broken, all rows",
+            "Share of the splits at whose floor all rows together lose more.",
+        ),
     ];
     let rows = report.certificates.iter().map(|found| {
         row(vec![
@@ -205,7 +265,8 @@ fn figure(report: &PolicyReport) -> Markup {
     let x_axis = Axis::around(&costs, true, LEFT, RIGHT);
     let y_axis = Axis::around(&qualities, false, BOTTOM, TOP);
     let at = |point: Point| Some((x_axis.at(1000.0 * point.cost_usd)?, y_axis.at(point.quality)?));
-    let (dials, single): (Vec<&PolicyRow>, Vec<&PolicyRow>) = report.policies.iter().partition(|policy| policy.aiq.is_some());
+    let (dials, single): (Vec<&PolicyRow>, Vec<&PolicyRow>) =
+        report.policies.iter().partition(|policy| policy.aiq.is_some());
     let class = |idx: usize| CLASSES[idx.min(CLASSES.len() - 1)];
     html! {
         figure {

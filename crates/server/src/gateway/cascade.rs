@@ -43,7 +43,13 @@ impl Run<'_> {
                 Some(Step::Call(tier)) => tier,
                 Some(Step::Accept(at)) => {
                     let (quality, of) = (calls[at].quality, held.swap_remove(at));
-                    return Ok(self.accepted(Response::from_parts(of.parts, Body::from(of.body)), of.tier, quality, &calls, &failed));
+                    return Ok(self.accepted(
+                        Response::from_parts(of.parts, Body::from(of.body)),
+                        of.tier,
+                        quality,
+                        &calls,
+                        &failed,
+                    ));
                 }
                 None => {
                     let Some((tier, error, refusal)) = last else {
@@ -105,12 +111,19 @@ impl Run<'_> {
         } else {
             let body: Option<Value> = serde_json::from_slice(body).ok();
             let body = body.as_ref().and_then(Value::as_object);
-            body.and_then(|body| said(body, self.asked.dialect).ok()).unwrap_or_default()
+            body.and_then(|body| said(body, self.asked.dialect).ok())
+                .unwrap_or_default()
         };
         if said.finish.is_none() {
             return 0.0;
         }
-        self.state.answer_quality(self.serving, tier, &self.asked.request, &self.decided.forecasts[tier], &said)
+        self.state.answer_quality(
+            self.serving,
+            tier,
+            &self.asked.request,
+            &self.decided.forecasts[tier],
+            &said,
+        )
     }
 
     /// Seconds until the deadline, or until the latency target of a sync request.
@@ -124,7 +137,11 @@ impl Run<'_> {
     fn accepted(&self, response: Response, tier: usize, quality: f64, calls: &[Call], failed: &[Failed]) -> Response {
         let mut response = respond(response, &self.decided.answer, self.name(tier), failed);
         let headers = response.headers_mut();
-        let from: Vec<&str> = calls.iter().filter(|call| call.tier != tier).map(|call| self.name(call.tier)).collect();
+        let from: Vec<&str> = calls
+            .iter()
+            .filter(|call| call.tier != tier)
+            .map(|call| self.name(call.tier))
+            .collect();
         if !from.is_empty()
             && let Ok(value) = from.join(", ").parse()
         {

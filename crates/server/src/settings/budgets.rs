@@ -151,7 +151,15 @@ impl BudgetSettings {
 
     /// Whether sums stay where they are: a running server does not move them, and begins no keeping.
     pub(super) fn is_kept_alike(&self, next: &Self) -> bool {
-        let place = |of: &Self| (of.store, of.path.clone(), of.url_env.clone(), of.deployment.clone(), of.timeout_ms);
+        let place = |of: &Self| {
+            (
+                of.store,
+                of.path.clone(),
+                of.url_env.clone(),
+                of.deployment.clone(),
+                of.timeout_ms,
+            )
+        };
         !next.has_limits() || (self.has_limits() && place(self) == place(next))
     }
 
@@ -174,7 +182,10 @@ impl BudgetSettings {
                 (other.scope, &other.name, other.period) == (limit.scope, &limit.name, limit.period)
             };
             if self.limits[..idx].iter().any(is_same) {
-                return Err(value(place, "is for the same purse as one before it: write usd and tokens together"));
+                return Err(value(
+                    place,
+                    "is for the same purse as one before it: write usd and tokens together",
+                ));
             }
         }
         Ok(())
