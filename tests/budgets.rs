@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::clients::skipped;
 use crate::gateway::{Gateway, body, tier};
 use crate::http::{Reply, Server};
+use crate::reference::is_required;
 use crate::replay::{N_TEXTS, Recording, text};
 use crate::run::{send, tiercast};
 
@@ -228,12 +230,8 @@ impl Valkey {
             version.is_ok_and(|status| status.success())
         });
         let Some(program) = found else {
-            let required = std::env::var("TIERCAST_REQUIRE").unwrap_or_default();
-            assert!(
-                !required.split(',').any(|part| part == "valkey"),
-                "valkey-server is required and not there"
-            );
-            println!("skipped: no valkey-server or redis-server here");
+            assert!(!is_required("valkey"), "valkey-server is required and not there");
+            skipped("neither valkey-server nor redis-server is here");
             return None;
         };
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

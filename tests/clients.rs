@@ -38,7 +38,7 @@ fn interpreter(variable: &str) -> Option<String> {
 }
 
 #[expect(clippy::print_stderr, reason = "tells what was not tested")]
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     eprintln!("skipped: {why}");
 }
 

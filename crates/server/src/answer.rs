@@ -223,7 +223,7 @@ fn certificate(deployment: &Deployment, decision: &Decision, objective: Objectiv
         _ => false,
     };
     let is_plain = decision.reason == Reason::CheapestAcceptable && decision.excluded.is_empty();
-    (is_covered && is_plain).then(|| CertificateView {
+    (is_covered && is_plain).then_some(CertificateView {
         loss: certificate.loss,
         target: certificate.target,
         alpha: certificate.alpha,

@@ -32,7 +32,8 @@ impl Run<'_> {
         let mut expected = self.decided.expected.clone();
         let (mut calls, mut held): (Vec<Call>, Vec<Held>) = (Vec::new(), Vec::new());
         let mut n_told = 0;
-        let (mut failed, mut last): (Vec<Failed>, Option<(String, CallError, Vec<u8>)>) = (Vec::new(), None);
+        let mut failed: Vec<Failed> = Vec::new();
+        let mut last: Option<(String, CallError, Vec<u8>)> = None;
         loop {
             let allowance = Allowance {
                 max_cost_usd: self.decided.dials.constraints.max_cost_usd,
