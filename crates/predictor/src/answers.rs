@@ -267,7 +267,7 @@ pub struct AnswerHead {
 }
 
 impl AnswerHead {
-    /// E[quality] of a reply of a tier, in [0, 1].
+    /// E\[quality\] of a reply of a tier, in [0, 1].
     pub fn quality(&self, tier: usize, reply: &Reply<'_>) -> f64 {
         self.quality_of(tier, &Inputs::of(reply))
     }

@@ -330,15 +330,18 @@ fn estimates(
         .collect();
     // A prompt that a tier did not answer is no part of the comparison; one without a text would look like a
     // bad answer.
-    let stages: Vec<usize> = fit
-        .stages
-        .iter()
-        .filter_map(|name| tiers.iter().position(|tier| tier == name))
-        .collect();
-    let is_mute = |row: &&Vec<Option<f64>>| stages.iter().all(|tier| row[*tier].is_none());
-    match all.iter().filter(is_mute).count() {
-        0 => Ok(all),
-        n_mute => Err(format!("{n_mute} of {} prompts have no reply with text", all.len())),
+    let stage = |model: usize| {
+        let name = &rows.outcomes.models[model].name;
+        fit.stages.contains(name).then(|| tiers.iter().position(|tier| tier == name))?
+    };
+    let asked = rows.outcomes.outcomes.iter();
+    let asked = asked.filter_map(|outcome| Some((outcome.prompt, stage(outcome.model)?)));
+    let (n_asked, n_mute) = asked.fold((0, 0), |(n_asked, n_mute), (prompt, tier)| {
+        (n_asked + 1, n_mute + usize::from(all[prompt][tier].is_none()))
+    });
+    match n_mute {
+        0 if n_asked > 0 => Ok(all),
+        _ => Err(format!("{n_mute} of {n_asked} replies of its stages have no text")),
     }
 }
 

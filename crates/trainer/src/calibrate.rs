@@ -40,7 +40,7 @@ pub fn fit_quality(
 }
 
 /// Fits the correction of one tier again, on rows of newer traffic: what the checkpoint says of it is as good
-/// as [`OUT_OF_FOLD_ROWS`] rows, and stays where there are none.
+/// as a hundred rows, and stays where there are none.
 pub fn refit_quality(validation: &[Scored<'_>], calibration: TierCalibration) -> TierCalibration {
     TierCalibration {
         known: fit_platt(validation, calibration.known, OUT_OF_FOLD_ROWS),
