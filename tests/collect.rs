@@ -491,3 +491,23 @@ fn a_full_disk_loses_nothing_that_was_stored() {
     // At most the calls in flight were asked again.
     assert!(endpoint.asked().len() <= 404, "{}", endpoint.asked().len());
 }
+
+#[test]
+fn a_key_that_was_written_into_the_config_is_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, prompts) = (folder.path().join("tiercast.toml"), folder.path().join("prompts.jsonl"));
+    fs::write(&prompts, "{\"prompt\": \"What is 2 + 2?\"}\n").unwrap();
+    let out = folder.path().join("run");
+    for mistake in [
+        "[tiers.a.endpoint]\nbase_url = \"http://h\"\napi_key = \"sk-hush-hush\"\n",
+        "[judge.judges.a]\nkind = \"llm_rubric\"\napi_key = \"sk-hush-hush\"\n",
+    ] {
+        fs::write(&config, mistake).unwrap();
+        let [config, prompts, out] = [&config, &prompts, &out].map(|path| path.to_str().unwrap());
+        let run = tiercast(&["collect", "--prompts", prompts, "--config", config, "--out", out]);
+        run.refused(mistake, 2, &["line 3"]);
+        assert!(!format!("{run:?}").contains("hush"), "{run:?}");
+        let run = tiercast(&["judge", "--run", out, "--config", config]);
+        assert!(run.code != Some(0) && !format!("{run:?}").contains("hush"), "{run:?}");
+    }
+}

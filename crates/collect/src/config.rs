@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tiercast_records::disk::hex;
 use tiercast_upstream::settings::EndpointSettings;
+use tiercast_upstream::told::without_keys;
 
 use crate::error::CollectError;
 use crate::ledger::RunTier;
@@ -114,7 +115,7 @@ impl CollectSettings {
 
 impl Written {
     fn parse(text: &str) -> Result<Self, CollectError> {
-        toml::from_str(text).map_err(|error| CollectError::Config(error.to_string().trim_end().to_owned()))
+        toml::from_str(text).map_err(|error| CollectError::Config(without_keys(&error)))
     }
 
     /// The table with `samples` where they outrank its own.

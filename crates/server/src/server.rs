@@ -24,6 +24,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often histograms are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// How often holds that expired and sums that are old are forgotten.
+const SWEEP: Duration = Duration::from_mins(10);
+
 /// Pause after the system refuses a connection (out of file handles, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,6 +42,7 @@ pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connections = GracefulShutdown::new();
     let mut upkeep = tokio::time::interval(UPKEEP);
+    let mut sweep = tokio::time::interval(SWEEP);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
@@ -62,6 +66,10 @@ pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future
                 }
             },
             _ = upkeep.tick() => state.metrics.upkeep(),
+            _ = sweep.tick() => {
+                let state = Arc::clone(&state);
+                tokio::spawn(async move { state.sweep_budgets().await });
+            }
             () = &mut shutdown => break,
         }
     }

@@ -14,6 +14,7 @@ use tiercast_routing::cascade::{Cascade, Stop};
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
 use tiercast_routing::rules::{Rule, RuleList};
 use tiercast_upstream::settings::EndpointSettings;
+use tiercast_upstream::told::without_keys;
 
 use crate::keys::KeySettings;
 use crate::policy::Policy;
@@ -25,7 +26,6 @@ mod tests;
 
 use budgets::BudgetSettings;
 pub use error::SettingsError;
-use error::without_keys;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
 const MAX_COHORTS: usize = 100;

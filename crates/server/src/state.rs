@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::accounts::Accounts;
 use crate::answer::{Answer, answer};
-use crate::budgets::{Hold, Left, Purses};
+use crate::budgets::{Hold, Left, Purses, now_ms};
 use crate::deployment::Deployment;
 use crate::dials::Dials;
 use crate::error::Error;
@@ -529,6 +529,15 @@ impl State {
     /// Says that we are leaving; what is under way goes on.
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets what is old in the budgets' store.
+    pub(crate) async fn sweep_budgets(&self) {
+        let Some(store) = &self.budgets else { return };
+        if let Err(error) = store.sweep(now_ms()).await {
+            self.metrics.budget_store_failure();
+            tracing::warn!(%error, "the budget store could not be swept");
+        }
     }
 
     /// Whether every call that has ended is booked.

@@ -332,7 +332,9 @@ fn estimates(
     // bad answer.
     let stage = |model: usize| {
         let name = &rows.outcomes.models[model].name;
-        fit.stages.contains(name).then(|| tiers.iter().position(|tier| tier == name))?
+        fit.stages
+            .contains(name)
+            .then(|| tiers.iter().position(|tier| tier == name))?
     };
     let asked = rows.outcomes.outcomes.iter();
     let asked = asked.filter_map(|outcome| Some((outcome.prompt, stage(outcome.model)?)));

@@ -11,6 +11,7 @@ pub mod call;
 pub mod client;
 pub mod error;
 pub mod settings;
+pub mod told;
 pub mod upstream;
 
 mod attempt;

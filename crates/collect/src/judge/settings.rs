@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tiercast_upstream::settings::EndpointSettings;
+use tiercast_upstream::told::without_keys;
 
 use super::checkers::choice::Statement;
 use crate::error::CollectError;
@@ -211,8 +212,7 @@ fn default_timeout_s() -> f64 {
 impl JudgeSettings {
     /// Reads the text of a `tiercast.toml`.
     pub fn parse(text: &str) -> Result<Self, CollectError> {
-        let written: Written =
-            toml::from_str(text).map_err(|error| CollectError::Config(error.to_string().trim_end().to_owned()))?;
+        let written: Written = toml::from_str(text).map_err(|error| CollectError::Config(without_keys(&error)))?;
         let settings = written.judge.ok_or_else(|| {
             config("there is no table [judge]: name a judge in `judge.default` and describe it in [judge.judges.NAME]")
         })?;

@@ -92,7 +92,7 @@ fn page(report: &PolicyReport) -> String {
         &html! {
             header {
                 h1 { "Routing policies compared" }
-                p.headline { (lead(report)) }
+                p.second { (lead(report)) }
             }
             (section("What quality costs", "Every call of a cascade is counted. Up and to the left is better.", &figure(report)))
             (section(

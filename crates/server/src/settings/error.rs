@@ -7,9 +7,6 @@ use tiercast_upstream::error::UpstreamError;
 
 use crate::place::line_of;
 
-/// Words of lines that are not repeated.
-const SUSPECT: [&str; 7] = ["key", "secret", "token", "password", "auth", "sk-", "tc-"];
-
 /// Why settings are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingsError {
@@ -86,27 +83,4 @@ impl SettingsError {
         }
         self
     }
-}
-
-/// What TOML says of a mistake. It shows the line: where that may hold a key, only the place and the
-/// words without values are kept, since messages are logged and answered with.
-pub(super) fn without_keys(error: &toml::de::Error) -> String {
-    let told = error.to_string();
-    let is_shown = |line: &&str| line.trim_start().starts_with(|c: char| c.is_ascii_digit());
-    let may_hold_one = |line: &str| {
-        let line = line.to_ascii_lowercase();
-        SUSPECT.iter().any(|word| line.contains(word))
-    };
-    // `app = "the key"` in [keys] has none of the words.
-    let is_key = error.message().contains("KeySettings");
-    if !is_key && !told.lines().filter(is_shown).any(may_hold_one) {
-        return told.trim_end().to_owned();
-    }
-    let place = told.lines().next().unwrap_or_default();
-    let message = error.message();
-    let message = match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => format!("{}...{}", &message[..=first], &message[last..]),
-        _ => message.to_owned(),
-    };
-    format!("{place}\n{message}\n(the line is not shown: it may hold a key)")
 }
