@@ -504,10 +504,12 @@ fn a_key_that_was_written_into_the_config_is_not_repeated() {
     ] {
         fs::write(&config, mistake).unwrap();
         let [config, prompts, out] = [&config, &prompts, &out].map(|path| path.to_str().unwrap());
-        let run = tiercast(&["collect", "--prompts", prompts, "--config", config, "--out", out]);
-        run.refused(mistake, 2, &["line 3"]);
-        assert!(!format!("{run:?}").contains("hush"), "{run:?}");
-        let run = tiercast(&["judge", "--run", out, "--config", config]);
-        assert!(run.code != Some(0) && !format!("{run:?}").contains("hush"), "{run:?}");
+        let collect = tiercast(&["collect", "--prompts", prompts, "--config", config, "--out", out]);
+        let judge = tiercast(&["judge", "--run", out, "--config", config]);
+        let validate = tiercast(&["config", "validate", config]);
+        validate.refused(mistake, 2, &["line 3"]);
+        for run in [collect, judge, validate] {
+            assert!(run.code != Some(0) && !format!("{run:?}").contains("hush"), "{run:?}");
+        }
     }
 }
