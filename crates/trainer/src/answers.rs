@@ -14,8 +14,6 @@ use tiercast_statistics::logistic::Logistic;
 use crate::calibrate::platt_of;
 use crate::folds::fold_of_key;
 
-pub mod threshold;
-
 #[cfg(test)]
 mod tests;
 
