@@ -107,7 +107,7 @@ pub(crate) struct Decided {
     pub(crate) purses: Purses,
     /// The cascade that is to be run, where one is.
     pub(crate) cascade: Option<Cascade>,
-    /// What is expected of the tiers that fit.
+    /// What is expected of the tiers that fit, for the cascade; empty without one.
     pub(crate) expected: Vec<Option<Expected>>,
     /// The budget is spent, and the cheapest tier answers all the same: its calls hold nothing.
     pub(crate) is_over: bool,
@@ -240,9 +240,13 @@ impl State {
             "decided"
         );
         let is_passed_on = asked.is_streamed() && serving.settings.cascade.first_streams;
+        let cascade = cascade_of(serving, &dials).filter(|_| !is_over && !is_passed_on);
         Ok(Decided {
-            cascade: cascade_of(serving, &dials).filter(|_| !is_over && !is_passed_on),
-            expected: expected(serving.deployment.catalog(), &forecasts, &dials.constraints),
+            expected: match &cascade {
+                Some(_) => expected(serving.deployment.catalog(), &forecasts, &dials.constraints),
+                None => Vec::new(),
+            },
+            cascade,
             answer,
             forecasts,
             dials,
