@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
@@ -15,6 +15,8 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("records", &["chat", "routing", "statistics"]),
     ("upstream", &["chat"]),
     ("budgets", &[]),
+    ("journal", &["records"]),
+    ("observation", &["records", "routing", "statistics"]),
     ("predictor", &["encoder", "records", "chat", "routing", "statistics"]),
     (
         "trainer",
@@ -25,6 +27,8 @@ const ALLOWED: [(&str, &[&str]); 14] = [
         "server",
         &[
             "budgets",
+            "journal",
+            "observation",
             "upstream",
             "predictor",
             "records",
@@ -44,6 +48,8 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "collect",
             "replay",
             "budgets",
+            "journal",
+            "observation",
             "upstream",
             "predictor",
             "encoder",
@@ -60,7 +66,7 @@ const RESERVED: [(&str, &[&str]); 9] = [
     ("burn", &["encoder", "predictor", "trainer"]),
     ("axum", &["server", "replay"]),
     ("reqwest", &["upstream"]),
-    ("rusqlite", &["budgets", "collect"]),
+    ("rusqlite", &["budgets", "collect", "journal"]),
     ("redis", &["budgets"]),
     ("arrow", &["records"]),
     ("parquet", &["records"]),

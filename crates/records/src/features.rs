@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 mod reading;
 mod writing;
 
@@ -17,7 +19,7 @@ pub use writing::write;
 const VERSION_KEY: &str = "tiercast.feature_version";
 
 /// Features of one request. Made by `predictor::features`, stored in `features.parquet`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Features {
     /// Tokens of the ask (WordPiece).
     pub ask_tokens: u32,

@@ -8,6 +8,7 @@ pub mod describe;
 pub mod disk;
 pub mod error;
 pub mod features;
+pub mod journal;
 pub mod manifest;
 pub mod outcomes;
 pub mod predictions;

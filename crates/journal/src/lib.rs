@@ -1,0 +1,1 @@
+//! The journal: every request that was decided, with its calls, and what was said of it.

@@ -1,0 +1,1 @@
+//! Tells when the router has become wrong.

@@ -1,0 +1,1 @@
+//! Rows folded to figures.
