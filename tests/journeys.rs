@@ -9,6 +9,7 @@ mod bad_rows;
 mod bad_usage;
 mod budgets;
 mod cascade;
+mod cascade_evidence;
 mod clients;
 mod collect;
 mod config;

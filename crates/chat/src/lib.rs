@@ -5,6 +5,7 @@
 //! or output. Reading is lenient: what it does not know it keeps, what it needs it checks, naming the
 //! place in the body. Translating is not: what would be lost and matters is an error.
 
+mod ask_back;
 mod body;
 mod chat;
 mod dialect;
@@ -24,6 +25,7 @@ mod stream;
 mod translate;
 mod usage;
 
+pub use ask_back::{ask_back, told_probability};
 pub use body::{ChatBody, Content, Message, Part, ResponseFormat, Role};
 pub use dialect::{Dialect, set_model};
 pub use error::{ChatError, Untranslatable};
@@ -32,7 +34,7 @@ pub use messages::write::DEFAULT_MAX_TOKENS;
 pub use parse::parse;
 pub use reduce::prompt_request;
 pub use reply::{BadReply, Finish, ReplyOptions, Usage};
-pub use said::{Said, said, said_in_stream};
+pub use said::{Said, mean_logprob, said, said_in_stream};
 pub use splice::splice;
 pub use sse::{SseEvent, SseReader};
 pub use stream::{MAX_EVENT_BYTES, StreamSummary, StreamTranslator};

@@ -76,12 +76,22 @@ pub fn said_in_stream(bytes: &[u8], dialect: Dialect) -> Said {
     said
 }
 
+/// Mean of the log-probabilities in what a choice holds under `logprobs`, where it holds any.
+pub fn mean_logprob(logprobs: &Value) -> Option<f64> {
+    let tokens = logprobs.get("content")?.as_array()?;
+    mean(&finite(tokens))
+}
+
 /// Those of a chat reply, or of a chunk of one.
 fn logprobs(body: &Map<String, Value>) -> Vec<f64> {
     let tokens = body
         .get("choices")
         .and_then(|choices| choices.pointer("/0/logprobs/content"));
     let tokens = tokens.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    finite(tokens)
+}
+
+fn finite(tokens: &[Value]) -> Vec<f64> {
     let of = |token: &Value| token.get("logprob")?.as_f64().filter(|logprob| logprob.is_finite());
     tokens.iter().filter_map(of).collect()
 }

@@ -26,7 +26,7 @@ pub const KEPT: [f64; 3] = [0.95, 0.98, 0.99];
 /// What a policy does with one prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
-    /// Tiers asked, in order; at least one.
+    /// Tiers asked, in order; at least one. A tier that is asked for several samples stands there as often.
     pub calls: Vec<usize>,
     /// The tier whose answer is given, one of them.
     pub accepted: usize,
@@ -326,7 +326,7 @@ fn operating(study: &Study<'_>, paths: &[Path], sums: &GroupSums) -> PolicyPoint
         kept_of_dearest: against(dearest, |sums| &sums.quality),
         saved_of_dearest: saved(dearest),
         calls: paths.iter().map(|path| path.calls.len()).sum::<usize>() as f64 / paths.len() as f64,
-        escalated: share(&|path| path.calls.len() > 1),
+        escalated: share(&|path| path.calls.iter().any(|tier| *tier != path.calls[0])),
         tier_shares: (0..study.n_tiers)
             .map(|tier| share(&|path| path.accepted == tier))
             .collect(),
@@ -342,7 +342,7 @@ fn captured(study: &Study<'_>, paths: &[Path]) -> Option<Estimate> {
     let mut counts = vec![[0.0; 2]; study.group_sizes.len()];
     for (item, path) in paths.iter().enumerate() {
         if study.items.quality.at(item, cheapest) >= RIGHT {
-            let is_there = path.calls == [cheapest];
+            let is_there = path.calls.iter().all(|tier| *tier == cheapest);
             counts[study.groups[item]][0] += f64::from(u8::from(is_there));
             counts[study.groups[item]][1] += 1.0;
         }
@@ -362,12 +362,12 @@ fn captured(study: &Study<'_>, paths: &[Path]) -> Option<Estimate> {
     })
 }
 
-/// Mean over items of the latencies of all calls, one after another, seconds; `None` where the data has
-/// none for some call.
+/// Mean over items of the latencies of all calls, seconds: one tier after another, the samples of one side by
+/// side. `None` where the data has none for some call.
 fn latency(study: &Study<'_>, paths: &[Path]) -> Option<f64> {
     let of = |(item, path): (usize, &Path)| -> Option<f64> {
         let of_call = |tier: &usize| study.items.outcomes[item * study.n_tiers + tier].latency_s;
-        path.calls.iter().map(of_call).sum()
+        path.calls.chunk_by(PartialEq::eq).map(|same| of_call(&same[0])).sum()
     };
     let total: Option<f64> = paths.iter().enumerate().map(of).sum();
     Some(total? / paths.len() as f64)

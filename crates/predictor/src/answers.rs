@@ -11,6 +11,7 @@ use crate::calibration::{Platt, logit};
 use crate::ngrams::ngrams;
 use crate::surface::{self, cut};
 
+mod agreement;
 mod arithmetic;
 mod conclusion;
 mod numbers;
@@ -19,6 +20,8 @@ mod work;
 
 #[cfg(test)]
 mod tests;
+
+pub use agreement::agreement;
 
 /// Changes whenever the signs of some reply change; a head serves one version.
 pub const SIGNS_VERSION: u32 = 1;

@@ -6,6 +6,9 @@ use tiercast_routing::cascade::Acceptance;
 
 use crate::answers::AnswerHead;
 
+/// Most replies that a stage is asked for.
+pub const MOST_SAMPLES: usize = 16;
+
 /// A fitted cascade.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +19,13 @@ pub struct CascadeFit {
     pub thresholds: Vec<f64>,
     /// What happened on validation, one per stage.
     pub acceptance: Vec<Taken>,
+    /// Replies that every stage but the last is asked for; what they agree on is read too.
+    #[serde(default = "one")]
+    pub samples: usize,
+    /// Share in [0, 1] of the surprise at an answer that the next stage's answer shares, on validation; for
+    /// stopping by value of information.
+    #[serde(default)]
+    pub dependence: f64,
     /// Share of the best single tier's quality that had to be kept on validation.
     pub kept: f64,
     /// Mean quality on validation.
@@ -34,6 +44,13 @@ pub struct Taken {
     pub share: f64,
     /// Their mean quality.
     pub quality: f64,
+    /// Standard deviation of the estimates of all of the stage's answers.
+    #[serde(default)]
+    pub spread: f64,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl CascadeFit {
@@ -46,8 +63,15 @@ impl CascadeFit {
         if let Some(unknown) = self.stages.iter().find(|stage| !tiers.contains(&stage.as_str())) {
             return Err(format!("stage `{unknown}` is no tier of the catalog"));
         }
-        if self.thresholds.iter().any(|threshold| !(0.0..=1.0).contains(threshold)) {
-            return Err("a threshold is outside of 0 to 1".to_owned());
+        let mut shares = self.thresholds.iter().chain([&self.dependence]);
+        if shares.any(|share| !(0.0..=1.0).contains(share)) {
+            return Err("a threshold or `dependence` is outside of 0 to 1".to_owned());
+        }
+        if !(1..=MOST_SAMPLES).contains(&self.samples) {
+            return Err(format!("{} samples, 1 to {MOST_SAMPLES} are possible", self.samples));
+        }
+        if self.acceptance.iter().any(|taken| !(0.0..=1.0).contains(&taken.spread)) {
+            return Err("a spread is outside of 0 to 1".to_owned());
         }
         self.answers.check(tiers.len())
     }

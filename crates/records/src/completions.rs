@@ -16,7 +16,7 @@ use crate::outcomes::cells::{amount, format_of, name, whole};
 use crate::table::{Kind, batches, check_column, number_at, number_column, open, text_at, text_column};
 
 /// Name, kind, whether a file must have it.
-const COLUMNS: [(&str, Kind, bool); 11] = [
+const COLUMNS: [(&str, Kind, bool); 12] = [
     ("prompt_id", Kind::Text, true),
     ("model", Kind::Text, true),
     ("response", Kind::Text, true),
@@ -28,6 +28,7 @@ const COLUMNS: [(&str, Kind, bool); 11] = [
     ("output_tokens", Kind::Number, false),
     ("latency_s", Kind::Number, false),
     ("finish_reason", Kind::Text, false),
+    ("logprobs", Kind::Text, false),
 ];
 
 /// One model's reply to one prompt. `None` stands for absent or null.
@@ -47,6 +48,8 @@ pub struct Completion<'a> {
     pub tool_calls: Option<&'a str>,
     /// Why it ended, such as `stop` or `length`.
     pub finish_reason: Option<&'a str>,
+    /// Log-probabilities of its tokens, as JSON.
+    pub logprobs: Option<&'a str>,
     /// Tokens of the prompt.
     pub input_tokens: Option<u32>,
     /// Those of them that the provider had cached.
@@ -104,6 +107,7 @@ struct Cells {
     response: Option<StringArray>,
     tool_calls: Option<StringArray>,
     finish_reason: Option<StringArray>,
+    logprobs: Option<StringArray>,
     input_tokens: Option<Float64Array>,
     cached_input_tokens: Option<Float64Array>,
     output_tokens: Option<Float64Array>,
@@ -122,6 +126,7 @@ impl Cells {
             response: text("response")?,
             tool_calls: text("tool_calls")?,
             finish_reason: text("finish_reason")?,
+            logprobs: text("logprobs")?,
             input_tokens: number("input_tokens")?,
             cached_input_tokens: number("cached_input_tokens")?,
             output_tokens: number("output_tokens")?,
@@ -145,6 +150,7 @@ impl Cells {
             response: text_at(self.response.as_ref(), i),
             tool_calls: text_at(self.tool_calls.as_ref(), i),
             finish_reason: text_at(self.finish_reason.as_ref(), i),
+            logprobs: text_at(self.logprobs.as_ref(), i),
             input_tokens: tokens("input_tokens", &self.input_tokens)?,
             cached_input_tokens: tokens("cached_input_tokens", &self.cached_input_tokens)?,
             output_tokens: tokens("output_tokens", &self.output_tokens)?,

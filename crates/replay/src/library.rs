@@ -276,6 +276,7 @@ pub(crate) mod tests {
             response,
             tool_calls: None,
             finish_reason: None,
+            logprobs: None,
             input_tokens: Some(9),
             cached_input_tokens: None,
             output_tokens: Some(2),

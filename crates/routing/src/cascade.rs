@@ -133,6 +133,16 @@ impl Cascade {
         self
     }
 
+    /// The same stages, stopped by value of information; both are drawn into their range.
+    #[must_use]
+    pub fn with_value(mut self, lambda_per_usd: f64, dependence: f64) -> Self {
+        self.stop = Stop::Value {
+            lambda_per_usd: lambda_per_usd.max(f64::MIN_POSITIVE),
+            dependence: dependence.clamp(0.0, 1.0),
+        };
+        self
+    }
+
     /// The tiers, by index in the catalog, cheapest first.
     pub fn stages(&self) -> &[usize] {
         &self.stages

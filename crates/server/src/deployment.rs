@@ -2,13 +2,13 @@
 
 use tiercast_predictor::cascade::CascadeFit;
 use tiercast_predictor::checkpoint::{Certificate, ServiceLevels};
-use tiercast_routing::cascade::{Acceptance, Cascade};
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::decide::Forecast;
 use tiercast_routing::evidence::Assessment;
 use tiercast_routing::rules::RuleList;
 
 use crate::policy::Policy;
+use crate::settings::cascade::Cascading;
 use crate::settings::{Settings, SettingsError};
 
 /// Tiers, levels and the safe tier of one deployment.
@@ -25,8 +25,7 @@ pub struct Deployment {
     policy: Policy,
     rules: RuleList,
     certificate: Option<Certificate>,
-    cascade: Option<Cascade>,
-    acceptance: Vec<Acceptance>,
+    cascade: Option<Cascading>,
 }
 
 impl Deployment {
@@ -60,25 +59,18 @@ impl Deployment {
             rules,
             certificate: None,
             cascade: None,
-            acceptance: Vec::new(),
         })
     }
 
     /// The same with a cascade: of the settings, or as fitted.
     pub(crate) fn with_cascade(mut self, settings: &Settings, fit: Option<&CascadeFit>) -> Result<Self, SettingsError> {
-        self.cascade = settings.cascade_among(&self.catalog, fit, self.service_levels.auto)?;
-        self.acceptance = fit.map(CascadeFit::acceptances).unwrap_or_default();
+        self.cascade = settings.cascade.among(&self.catalog, fit, self.service_levels.auto)?;
         Ok(self)
     }
 
-    /// The stages of the policy `cascade` with their thresholds, where there are any.
-    pub(crate) fn cascade(&self) -> Option<&Cascade> {
+    /// The policy `cascade`, where there are stages.
+    pub(crate) fn cascade(&self) -> Option<&Cascading> {
         self.cascade.as_ref()
-    }
-
-    /// What is known of the answers of each stage.
-    pub(crate) fn acceptance(&self) -> &[Acceptance] {
-        &self.acceptance
     }
 
     /// The trained tier that a tier (by index) is judged as.

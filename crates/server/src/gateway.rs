@@ -30,6 +30,7 @@ use ways::Ways;
 pub(crate) mod asked;
 mod attempt;
 mod cascade;
+mod evidence;
 mod relay;
 mod settle;
 pub(crate) mod ways;

@@ -2,12 +2,13 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use tiercast_routing::cascade::{Acceptance, Cascade, Expected};
+use tiercast_routing::cascade::{Cascade, Expected};
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::decide::{Because, Constraints, Forecast, Objective, Preferred, decide};
 use tiercast_routing::evidence::Assessment;
 
 use crate::deployment::Deployment;
+use crate::settings::cascade::Cascading;
 
 /// How a tier is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -108,16 +109,22 @@ pub(crate) fn by_chance(
 }
 
 /// What is expected of the tiers that fit, for a cascade; `None` for the others.
-pub(crate) fn expected(catalog: &Catalog, forecasts: &[Forecast], constraints: &Constraints) -> Vec<Option<Expected>> {
+pub(crate) fn expected(
+    cascading: &Cascading,
+    catalog: &Catalog,
+    forecasts: &[Forecast],
+    constraints: &Constraints,
+) -> Vec<Option<Expected>> {
     let fitting = decide(catalog, forecasts, Objective::Best, constraints).ranked;
     let of = |(tier, forecast): (usize, &Forecast)| {
         let is_fitting = fitting.iter().any(|ranked| ranked.tier == tier);
-        is_fitting.then(|| Expected {
+        let before = Expected {
             quality: forecast.quality.mean(),
             spread: 0.0,
             cost_usd: forecast.cost_usd,
             latency_s: forecast.latency_p95_s,
-        })
+        };
+        is_fitting.then(|| cascading.expected(tier, before))
     };
     forecasts.iter().enumerate().map(of).collect()
 }
@@ -125,13 +132,12 @@ pub(crate) fn expected(catalog: &Catalog, forecasts: &[Forecast], constraints: &
 /// Whether a cascade is expected to cost less than one call of `tier`, and its longest way is within the
 /// latency target.
 pub(crate) fn is_cheaper(
-    cascade: &Cascade,
-    acceptance: &[Acceptance],
+    cascading: &Cascading,
     expected: &[Option<Expected>],
     tier: usize,
     max_latency_s: Option<f64>,
 ) -> bool {
-    let Some(outlook) = cascade.outlook(expected, acceptance) else {
+    let Some(outlook) = cascading.cascade.outlook(expected, &cascading.acceptance) else {
         return false;
     };
     let is_in_time = max_latency_s.is_none_or(|most| outlook.longest_s.is_some_and(|longest| longest <= most));

@@ -9,8 +9,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tiercast_predictor::cascade::CascadeFit;
-use tiercast_routing::cascade::{Cascade, Stop};
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
 use tiercast_routing::rules::{Rule, RuleList};
 use tiercast_upstream::settings::EndpointSettings;
@@ -20,11 +18,13 @@ use crate::keys::KeySettings;
 use crate::policy::Policy;
 
 pub mod budgets;
+pub(crate) mod cascade;
 mod error;
 #[cfg(test)]
 mod tests;
 
 use budgets::BudgetSettings;
+use cascade::CascadeSettings;
 pub use error::SettingsError;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
@@ -77,19 +77,6 @@ pub(crate) struct LevelSettings {
     pub(crate) latency_ms: Option<f64>,
     /// Most expected cost of a request, US dollars.
     pub(crate) max_cost_usd: Option<f64>,
-}
-
-/// The policy `cascade`: `[cascade]`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct CascadeSettings {
-    /// Cheapest first; none: those that the checkpoint was fitted with.
-    pub(crate) tiers: Vec<String>,
-    /// Estimate of an answer's quality from which it is taken; absent: as fitted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) threshold: Option<f64>,
-    /// A streaming client gets the first tier's stream, whatever it says.
-    pub(crate) first_streams: bool,
 }
 
 /// What this deployment knows better about a tier than the checkpoint; absent keys keep its word.
@@ -315,33 +302,6 @@ impl Settings {
         })
     }
 
-    /// The cascade, true of these tiers, with its thresholds: those of `fit` where its stages are the same. `None`
-    /// where nothing says which tiers, or what was fitted is not served.
-    pub(crate) fn cascade_among(
-        &self,
-        catalog: &Catalog,
-        fit: Option<&CascadeFit>,
-        otherwise: f64,
-    ) -> Result<Option<Cascade>, SettingsError> {
-        let own = &self.cascade.tiers;
-        let fitted = fit.map(|fit| fit.stages.as_slice()).unwrap_or_default();
-        let is_served = |stages: &[String]| stages.iter().all(|name| catalog.position(name).is_some());
-        let stages = match own.is_empty() {
-            false => own.as_slice(),
-            true if !fitted.is_empty() && is_served(fitted) => fitted,
-            true => return Ok(None),
-        };
-        let known = fit.filter(|fit| fit.stages == stages).map(|fit| fit.thresholds.clone());
-        let n = stages.len().saturating_sub(1);
-        let thresholds = match self.cascade.threshold {
-            Some(threshold) => vec![threshold; n],
-            None => known.unwrap_or_else(|| vec![otherwise; n]),
-        };
-        Cascade::new(stages, Stop::Thresholds(thresholds), catalog)
-            .map(Some)
-            .map_err(|error| value("cascade.tiers", format!("will not do: {error}")))
-    }
-
     /// The rules, true of these tiers; the field's baseline where none are given.
     pub(crate) fn rules_among(&self, catalog: &Catalog) -> Result<RuleList, SettingsError> {
         if self.rules.is_empty() {
@@ -399,13 +359,7 @@ impl Settings {
         if let Some(key) = &self.admin {
             key.check("admin")?;
         }
-        if self
-            .cascade
-            .threshold
-            .is_some_and(|threshold| !(0.0..=1.0).contains(&threshold))
-        {
-            return Err(value("cascade.threshold", "must be a number from 0 to 1"));
-        }
+        self.cascade.check()?;
         let keys: Vec<&str> = self.keys.keys().map(String::as_str).collect();
         self.budgets.check(&self.cohorts, &keys)?;
         for (name, tier) in &self.tiers {

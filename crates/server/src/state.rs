@@ -48,8 +48,8 @@ const DEFERRED: Duration = Duration::from_millis(250);
 const LIKELY: f64 = 0.5;
 
 /// Estimates the quality of an answer, in [0, 1]: of a trained tier (by index), to a request, with what was
-/// expected of it before, and what it says.
-pub type AnswerJudge = Arc<dyn Fn(usize, &Request, f64, &Said) -> f64 + Send + Sync>;
+/// expected of it before, what it says, and the share of further samples that conclude the same.
+pub type AnswerJudge = Arc<dyn Fn(usize, &Request, f64, &Said, Option<f64>) -> f64 + Send + Sync>;
 
 /// Reads the settings anew: their text, or why it cannot be read.
 pub type Source = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -242,9 +242,9 @@ impl State {
         let is_passed_on = asked.is_streamed() && serving.settings.cascade.first_streams;
         let cascade = cascade_of(serving, &dials).filter(|_| !is_over && !is_passed_on);
         Ok(Decided {
-            expected: match &cascade {
-                Some(_) => expected(serving.deployment.catalog(), &forecasts, &dials.constraints),
-                None => Vec::new(),
+            expected: match (&cascade, serving.deployment.cascade()) {
+                (Some(_), Some(of)) => expected(of, serving.deployment.catalog(), &forecasts, &dials.constraints),
+                _ => Vec::new(),
             },
             cascade,
             answer,
@@ -355,17 +355,17 @@ impl State {
             Policy::Random(seed) => by_chance(seed, &asked.request.ask, catalog, forecasts, constraints),
             Policy::Cascade => {
                 let cascade = cascade.ok_or(Error::NoCascade)?;
-                let first = first_stage(cascade, &expected(catalog, forecasts, constraints));
+                let first = first_stage(&cascade.cascade, &expected(cascade, catalog, forecasts, constraints));
                 // Where no stage can be asked, what is said of the others is what there is to say.
                 first.unwrap_or(dials.objective)
             }
             Policy::Auto => cascade
                 .and_then(|cascade| {
-                    let expected = expected(catalog, forecasts, constraints);
+                    let expected = expected(cascade, catalog, forecasts, constraints);
                     let one = decide(catalog, forecasts, dials.objective, constraints).chosen?;
                     let most = constraints.max_latency_s;
-                    let is_cheaper = is_cheaper(cascade, deployment.acceptance(), &expected, one, most);
-                    is_cheaper.then(|| first_stage(cascade, &expected))?
+                    let is_cheaper = is_cheaper(cascade, &expected, one, most);
+                    is_cheaper.then(|| first_stage(&cascade.cascade, &expected))?
                 })
                 .unwrap_or(dials.objective),
         })
@@ -378,12 +378,12 @@ impl State {
         tier_idx: usize,
         request: &Request,
         forecast: &Forecast,
-        said: &Said,
+        (said, agreement): (&Said, Option<f64>),
     ) -> f64 {
         let expected = forecast.quality.mean();
         let source = serving.deployment.source(tier_idx);
         match &self.answers {
-            Some(judge) => judge(source, request, expected, said),
+            Some(judge) => judge(source, request, expected, said, agreement),
             None => expected,
         }
     }
@@ -591,7 +591,7 @@ fn cascade_of(serving: &Serving, dials: &Dials) -> Option<Cascade> {
             ..
         }
     );
-    let cascade = serving.deployment.cascade().filter(|_| begins)?.clone();
+    let cascade = serving.deployment.cascade().filter(|_| begins)?.cascade.clone();
     Some(match dials.level {
         Some(level) => cascade.with_threshold(level.threshold()),
         None => cascade,

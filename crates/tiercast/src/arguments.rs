@@ -284,6 +284,14 @@ pub(crate) struct TrainArguments {
     /// Share of the best single tier's quality that the cascade has to keep on validation.
     #[arg(long, default_value = "0.99", value_parser = parse_share, requires = "cascade")]
     pub(crate) cascade_keeps: f64,
+    /// Replies that every stage but the last is asked for: whether they conclude the same tells how good the
+    /// first is. Each is paid for.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16), requires = "cascade")]
+    pub(crate) cascade_samples: u32,
+    /// Files with the replies, several samples or log-probabilities included: the completions.parquet of
+    /// `collect` (default: the outcome files).
+    #[arg(long, num_args = 1.., requires = "cascade")]
+    pub(crate) replies: Vec<PathBuf>,
 }
 
 /// A guarantee on what cheaper tiers lose.
@@ -432,6 +440,10 @@ pub(crate) struct EvaluateArguments {
     /// Writes policies.html, policies.md and policies.json, in a folder per data set where there are several.
     #[arg(long, value_delimiter = ',', conflicts_with = "suite", value_name = "NAMES")]
     pub(crate) policies: Vec<String>,
+    /// Files with the replies that a cascade reads, where it reads several samples or log-probabilities
+    /// (default: the outcome files).
+    #[arg(long, num_args = 1.., requires = "policies")]
+    pub(crate) replies: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) suite: SuiteArguments,
 }

@@ -203,10 +203,17 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     let named = train_options(arguments, &rows.outcomes)?;
     let replies = match arguments.cascade {
         true => Some(replies::read(
-            &arguments.rows.outcomes,
+            if arguments.replies.is_empty() {
+                &arguments.rows.outcomes
+            } else {
+                &arguments.replies
+            },
             &rows.outcomes,
             &named.tiers,
-            arguments.cascade_keeps,
+            replies::Asking {
+                samples: arguments.cascade_samples as usize,
+                kept: arguments.cascade_keeps,
+            },
         )?),
         false => None,
     };
@@ -334,6 +341,8 @@ fn data_file(path: &Path) -> anyhow::Result<DataFile> {
 pub(crate) struct CheckpointEvaluation {
     pub(crate) checkpoint: PathBuf,
     pub(crate) rows: RowsArguments,
+    /// Of a cascade; none: the rows'.
+    pub(crate) replies: Vec<PathBuf>,
     pub(crate) split: Split,
     pub(crate) out: PathBuf,
     pub(crate) replicates: u32,
@@ -357,6 +366,7 @@ fn evaluate_command(arguments: EvaluateArguments) -> anyhow::Result<()> {
             features: arguments.features,
             cache: arguments.cache,
         },
+        replies: arguments.replies,
         split: arguments.split,
         out,
         replicates: arguments.replicates,

@@ -26,18 +26,19 @@ use crate::progress::say;
 use crate::replies;
 
 /// What `all` stands for.
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "meta",
     "meta:trade-off",
     "rules",
     "classifier",
     "cascade",
+    "cascade:value",
     "auto",
     "random:0",
 ];
 
 /// Those that read prompts or replies, and so are left out of `all` where a file has none.
-const READING: [&str; 3] = ["rules", "cascade", "auto"];
+const READING: [&str; 4] = ["rules", "cascade", "cascade:value", "auto"];
 
 /// Compares, and writes a page per data set.
 pub(crate) fn compare(arguments: &CheckpointEvaluation, names: &[String]) -> anyhow::Result<()> {
@@ -59,14 +60,23 @@ pub(crate) fn compare(arguments: &CheckpointEvaluation, names: &[String]) -> any
         .collect();
     let evidence: Vec<_> = assessments.iter().map(|assessment| assessment.evidence).collect();
     let levels = predictor.service_levels();
+    let files = if arguments.replies.is_empty() {
+        &arguments.rows.outcomes
+    } else {
+        &arguments.replies
+    };
     let told = Told {
         predictor: &predictor,
         assessments: &assessments,
         requests: requests(&rows.outcomes),
         estimates: match predictor.cascade() {
-            Some(fit) if names.iter().any(|name| ["cascade", "auto"].contains(&name.as_str())) => {
+            Some(fit)
+                if names
+                    .iter()
+                    .any(|name| ["cascade", "cascade:value", "auto"].contains(&name.as_str())) =>
+            {
                 say("judging the replies");
-                estimates(fit, &arguments.rows.outcomes, &rows, &tiers, &forecasts)
+                estimates(fit, files, &rows, &tiers, &forecasts)
             }
             _ => Err("the checkpoint has no cascade: train it with --cascade".to_owned()),
         },
@@ -151,6 +161,7 @@ fn policy<'a>(name: &str, inputs: &'a Inputs<'a>, told: &'a Told<'a>) -> Result<
         "rules" => rules(inputs, told.requests.as_ref().map_err(String::clone)?),
         "classifier" => classified(told)?,
         "cascade" => cascade(inputs, told)?,
+        "cascade:value" => by_value(inputs, told)?,
         "auto" => auto(inputs, told)?,
         random => chance(random, seed_of(random).unwrap_or_default(), inputs),
     })
@@ -221,7 +232,34 @@ fn cascade<'a>(inputs: &'a Inputs<'a>, told: &'a Told<'a>) -> Result<Policy<'a>,
         dial: Dial::Share("estimated quality from which an answer is taken"),
         decide: Box::new(move |threshold, prompt| {
             let cascade = cascade.clone().with_threshold(threshold);
-            path(&cascade, &expected(&inputs.forecasts[prompt]), &estimates[prompt])
+            path(
+                &cascade,
+                fit,
+                &expected(&cascade, fit, &inputs.forecasts[prompt]),
+                &estimates[prompt],
+            )
+        }),
+    })
+}
+
+/// The same stages, stopped by value of information.
+fn by_value<'a>(inputs: &'a Inputs<'a>, told: &'a Told<'a>) -> Result<Policy<'a>, String> {
+    let (cascade, fit, estimates) = fitted(inputs, told)?;
+    Ok(Policy {
+        name: "cascade:value".to_owned(),
+        label: format!(
+            "{}: the next where what it is expected to add is worth its cost",
+            fit.stages.join(", then ")
+        ),
+        dial: Dial::TradeOff,
+        decide: Box::new(move |lambda_per_usd, prompt| {
+            let cascade = cascade.clone().with_value(lambda_per_usd, fit.dependence);
+            path(
+                &cascade,
+                fit,
+                &expected(&cascade, fit, &inputs.forecasts[prompt]),
+                &estimates[prompt],
+            )
         }),
     })
 }
@@ -240,37 +278,54 @@ fn auto<'a>(inputs: &'a Inputs<'a>, told: &'a Told<'a>) -> Result<Policy<'a>, St
             let objective = Objective::Cheapest(Acceptable::Floor(floor));
             let one = decide(inputs.catalog, forecasts, objective, &Constraints::default());
             let one = one.chosen.unwrap_or_else(|| inputs.catalog.dearest());
-            let expected = expected(forecasts);
+            let expected = expected(&cascade, fit, forecasts);
             let outlook = cascade.outlook(&expected, &acceptance);
             match outlook.filter(|outlook| outlook.cost_usd < forecasts[one].cost_usd) {
-                Some(_) => path(&cascade.clone().with_threshold(floor), &expected, &estimates[prompt]),
+                Some(_) => path(
+                    &cascade.clone().with_threshold(floor),
+                    fit,
+                    &expected,
+                    &estimates[prompt],
+                ),
                 None => Path::straight(one),
             }
         }),
     })
 }
 
-fn expected(forecasts: &[Forecast]) -> Vec<Option<Expected>> {
-    let of = |forecast: &Forecast| {
+fn expected(cascade: &Cascade, fit: &CascadeFit, forecasts: &[Forecast]) -> Vec<Option<Expected>> {
+    let of = |(tier, forecast): (usize, &Forecast)| {
+        let stage = cascade.stages().iter().position(|stage| *stage == tier);
         Some(Expected {
             quality: forecast.quality.mean(),
-            spread: 0.0,
-            cost_usd: forecast.cost_usd,
+            spread: stage.map_or(0.0, |stage| fit.acceptance[stage].spread),
+            cost_usd: forecast.cost_usd * n_samples(cascade, fit, tier) as f64,
             latency_s: None,
         })
     };
-    forecasts.iter().map(of).collect()
+    forecasts.iter().enumerate().map(of).collect()
+}
+
+/// How often a tier is asked: the last stage once.
+fn n_samples(cascade: &Cascade, fit: &CascadeFit, tier: usize) -> usize {
+    let is_last = cascade.stages().last() == Some(&tier);
+    if is_last || !cascade.stages().contains(&tier) {
+        1
+    } else {
+        fit.samples
+    }
 }
 
 /// What a cascade does with a prompt whose replies are estimated like this. The last stage is taken unread, as
 /// the server takes it; a stage without a reply is worth nothing.
-fn path(cascade: &Cascade, expected: &[Option<Expected>], estimates: &[Option<f64>]) -> Path {
+fn path(cascade: &Cascade, fit: &CascadeFit, expected: &[Option<Expected>], estimates: &[Option<f64>]) -> Path {
+    let asked = |call: &Call| std::iter::repeat_n(call.tier, n_samples(cascade, fit, call.tier));
     let mut calls: Vec<Call> = Vec::new();
     let last = cascade.stages().last().copied();
     loop {
         match cascade.step(expected, &calls, &Allowance::default()) {
             Some(Step::Call(tier)) if Some(tier) == last => {
-                let before = calls.iter().map(|call| call.tier);
+                let before = calls.iter().flat_map(asked);
                 return Path {
                     calls: before.chain([tier]).collect(),
                     accepted: tier,
@@ -284,7 +339,7 @@ fn path(cascade: &Cascade, expected: &[Option<Expected>], estimates: &[Option<f6
             Some(Step::Accept(at)) => {
                 return Path {
                     accepted: calls[at].tier,
-                    calls: calls.iter().map(|call| call.tier).collect(),
+                    calls: calls.iter().flat_map(asked).collect(),
                 };
             }
             None => return Path::straight(last.unwrap_or_default()),
@@ -309,16 +364,21 @@ fn estimates(
     tiers: &[String],
     forecasts: &[Vec<Forecast>],
 ) -> Result<Vec<Vec<Option<f64>>>, String> {
-    let replies = replies::read(files, &rows.outcomes, tiers, fit.kept).map_err(|error| format!("{error:#}"))?;
+    let asking = replies::Asking {
+        samples: fit.samples,
+        kept: fit.kept,
+    };
+    let replies = replies::read(files, &rows.outcomes, tiers, asking).map_err(|error| format!("{error:#}"))?;
     let of_prompt = |prompt: usize| -> Vec<Option<f64>> {
         let of_tier = |tier: usize| {
+            let said = replies.said.get(&(prompt, tier))?;
             let reply = Reply {
                 question: replies.asks[prompt].as_deref()?,
                 features: &rows.features[prompt],
                 forecast: forecasts[prompt][tier].quality.mean(),
-                text: replies.texts.get(&(prompt, tier))?,
-                mean_logprob: None,
-                agreement: None,
+                text: &said.text,
+                mean_logprob: said.mean_logprob,
+                agreement: said.agreement,
             };
             Some(fit.answers.quality(tier, &reply))
         };

@@ -44,10 +44,13 @@ pub(crate) fn run(arguments: &QuickstartArguments) -> anyhow::Result<()> {
         certify: CertifyArguments::NOTHING,
         cascade: false,
         cascade_keeps: 0.99,
+        cascade_samples: 1,
+        replies: Vec::new(),
     })?;
     let report = evaluate_checkpoint(&CheckpointEvaluation {
         checkpoint: checkpoint.clone(),
         rows: rows(&outcomes),
+        replies: Vec::new(),
         split: tiercast_records::outcomes::Split::Test,
         out: arguments.out.clone(),
         replicates: 1000,

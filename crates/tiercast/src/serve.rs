@@ -71,14 +71,14 @@ fn settings(config: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result
 /// Judges answers by what the checkpoint learnt of them.
 fn answers(predictor: &Arc<Predictor>) -> Option<AnswerJudge> {
     let (cascade, predictor) = (Arc::clone(predictor.cascade()?), Arc::clone(predictor));
-    Some(Arc::new(move |tier, request, forecast, said| {
+    Some(Arc::new(move |tier, request, forecast, said, agreement| {
         let reply = Reply {
             question: &request.ask,
             features: &predictor.features(request),
             forecast,
             text: &said.text,
             mean_logprob: said.mean_logprob,
-            agreement: None,
+            agreement,
         };
         cascade.answers.quality(tier, &reply)
     }))

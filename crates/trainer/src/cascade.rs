@@ -24,10 +24,23 @@ const MOST_STAGES: usize = 3;
 pub struct Replies {
     /// The ask of each prompt, where there is text.
     pub asks: Vec<Option<String>>,
-    /// Text of the reply, by prompt and tier.
-    pub texts: BTreeMap<(usize, usize), String>,
+    /// What each tier replied to each prompt: (prompt, tier).
+    pub said: BTreeMap<(usize, usize), Said>,
+    /// Replies that every stage but the last is asked for.
+    pub samples: usize,
     /// Share of the best single tier's quality that the cascade has to keep on validation.
     pub kept: f64,
+}
+
+/// The reply that counts, and what is known of it besides.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Said {
+    /// Its text.
+    pub text: String,
+    /// Mean log-probability of its tokens, in nats, where given.
+    pub mean_logprob: Option<f64>,
+    /// Share of the other samples that conclude the same, where there are others.
+    pub agreement: Option<f64>,
 }
 
 /// Rows with what was expected of each tier by parts that were not fitted on them.
@@ -52,7 +65,10 @@ pub fn fit_cascade(
         [&of_train, &of_validation].map(|all| all.iter().map(|(_, judged)| *judged).collect());
     let answers = fit_answers(&plain_train, &plain_validation, n_tiers)?;
     let rows = estimated(&answers, &of_validation, validation, n_tiers);
-    Ok(choose(catalog, &rows, replies.kept).map(|chosen| CascadeFit {
+    let samples = replies.samples.max(1);
+    Ok(choose(catalog, &rows, replies.kept, samples).map(|chosen| CascadeFit {
+        samples,
+        dependence: dependence(&rows, &chosen.stages),
         stages: chosen
             .stages
             .iter()
@@ -80,16 +96,16 @@ fn judged<'a>(
             continue;
         };
         for (tier, answer) in row.answers.iter().enumerate() {
-            let (Some(answer), Some(text)) = (answer, replies.texts.get(&(row.prompt, tier))) else {
+            let (Some(answer), Some(said)) = (answer, replies.said.get(&(row.prompt, tier))) else {
                 continue;
             };
             let reply = Reply {
                 question,
                 features: &features[row.prompt],
                 forecast: quality[tier],
-                text,
-                mean_logprob: None,
-                agreement: None,
+                text: &said.text,
+                mean_logprob: said.mean_logprob,
+                agreement: said.agreement,
             };
             let split_key = outcomes.prompts[row.prompt].split_key.as_str();
             let score = answer.score;
@@ -113,6 +129,7 @@ struct Estimated {
     score: Vec<f64>,
     cost_usd: Vec<f64>,
     estimate: Vec<f64>,
+    forecast: Vec<f64>,
 }
 
 /// The rows whose answers are all there.
@@ -131,6 +148,7 @@ fn estimated(head: &AnswerHead, judged: &[(usize, Judged<'_>)], of: &Forecast<'_
             score: answers.iter().map(|answer| answer.score).collect(),
             cost_usd: answers.iter().map(|answer| answer.cost_usd).collect::<Option<_>>()?,
             estimate: estimates.into_iter().collect::<Option<_>>()?,
+            forecast: of.quality[place].clone(),
         })
     });
     whole.collect()
@@ -153,7 +171,7 @@ struct Outcome {
 
 /// The cascade that costs least of those that keep the share; of highest quality where none does. `None`
 /// without rows or with one tier.
-fn choose(catalog: &Catalog, rows: &[Estimated], kept: f64) -> Option<Tried> {
+fn choose(catalog: &Catalog, rows: &[Estimated], kept: f64, samples: usize) -> Option<Tried> {
     let first = rows.first()?;
     let mean = |of: &dyn Fn(&Estimated) -> f64| rows.iter().map(of).sum::<f64>() / rows.len() as f64;
     let mut order: Vec<usize> = (0..first.score.len()).collect();
@@ -170,7 +188,7 @@ fn choose(catalog: &Catalog, rows: &[Estimated], kept: f64) -> Option<Tried> {
             (0..N_THRESHOLDS).map(move |step| {
                 let threshold = step as f64 / (N_THRESHOLDS - 1) as f64;
                 Tried {
-                    run: run(rows, &stages, threshold),
+                    run: run(rows, &stages, threshold, samples),
                     threshold,
                     stages: stages.clone(),
                 }
@@ -213,14 +231,16 @@ fn are_in_order(catalog: &Catalog, stages: &[usize]) -> bool {
 
 /// What a cascade comes to on these rows: the first answer whose estimate reaches the threshold is taken, else
 /// the one of highest estimate, as `routing::cascade` does it; the last stage's answer is taken unread.
-fn run(rows: &[Estimated], stages: &[usize], threshold: f64) -> Outcome {
+fn run(rows: &[Estimated], stages: &[usize], threshold: f64, samples: usize) -> Outcome {
     let (mut quality, mut cost_usd) = (0.0, 0.0);
     let mut counts = vec![(0.0, 0.0, 0.0); stages.len()];
     for row in rows {
         for (stage, tier) in stages.iter().enumerate() {
-            cost_usd += row.cost_usd[*tier];
+            let is_last = stage + 1 == stages.len();
+            // The last stage's answer is taken whatever it says: it is asked for once.
+            cost_usd += row.cost_usd[*tier] * if is_last { 1.0 } else { samples as f64 };
             counts[stage].0 += 1.0;
-            if row.estimate[*tier] >= threshold || stage + 1 == stages.len() {
+            if row.estimate[*tier] >= threshold || is_last {
                 quality += row.score[*tier];
                 counts[stage].1 += 1.0;
                 counts[stage].2 += row.score[*tier];
@@ -229,14 +249,41 @@ fn run(rows: &[Estimated], stages: &[usize], threshold: f64) -> Outcome {
         }
     }
     let n = rows.len().max(1) as f64;
-    let taken = |(reached, taken, sum): &(f64, f64, f64)| Taken {
+    let taken = |(stage, (reached, taken, sum)): (usize, &(f64, f64, f64))| Taken {
         share: taken / f64::max(*reached, 1.0),
         quality: sum / f64::max(*taken, 1.0),
+        spread: spread(rows, stages[stage]),
     };
     Outcome {
         quality: quality / n,
         cost_usd: cost_usd / n,
-        taken: counts.iter().map(taken).collect(),
+        taken: counts.iter().enumerate().map(taken).collect(),
+    }
+}
+
+/// Standard deviation of the estimates of a tier's answers.
+fn spread(rows: &[Estimated], tier: usize) -> f64 {
+    let n = rows.len().max(1) as f64;
+    let mean = rows.iter().map(|row| row.estimate[tier]).sum::<f64>() / n;
+    let square = |row: &Estimated| (row.estimate[tier] - mean).powi(2);
+    (rows.iter().map(square).sum::<f64>() / n).sqrt()
+}
+
+/// Least squares slope, through zero, of what the next stage's answers score beyond their forecast on what
+/// the estimate of an answer lies above its own; in [0, 1].
+fn dependence(rows: &[Estimated], stages: &[usize]) -> f64 {
+    let (mut product, mut square) = (0.0, 0.0);
+    for row in rows {
+        for pair in stages.windows(2) {
+            let surprise = row.estimate[pair[0]] - row.forecast[pair[0]];
+            product += surprise * (row.score[pair[1]] - row.forecast[pair[1]]);
+            square += surprise * surprise;
+        }
+    }
+    if square > 0.0 {
+        (product / square).clamp(0.0, 1.0)
+    } else {
+        0.0
     }
 }
 
@@ -268,6 +315,7 @@ mod tests {
                 score: vec![1.0, is_right],
                 cost_usd: vec![9.0, 1.0],
                 estimate: vec![0.9, 0.3 + 0.4 * is_right],
+                forecast: vec![0.9, 0.5],
             }
         };
         (0..40).map(row).collect()
@@ -275,7 +323,7 @@ mod tests {
 
     #[test]
     fn wrong_answers_that_show_are_asked_again() {
-        let found = choose(&catalog(), &rows(), 1.0).unwrap();
+        let found = choose(&catalog(), &rows(), 1.0, 1).unwrap();
         assert_eq!(found.stages, [1, 0]);
         assert!((0.3..=0.7).contains(&found.threshold), "{}", found.threshold);
         // Every prompt costs 1, half of them 9 more.
@@ -284,10 +332,30 @@ mod tests {
             found.run.taken[0],
             Taken {
                 share: 0.5,
-                quality: 1.0
+                quality: 1.0,
+                spread: 0.2,
             }
         );
-        assert_eq!(choose(&catalog(), &[], 1.0), None);
+        assert_eq!(choose(&catalog(), &[], 1.0, 1), None);
+    }
+
+    #[test]
+    fn samples_are_paid_for() {
+        let found = choose(&catalog(), &rows(), 1.0, 3).unwrap();
+        assert!((found.run.cost_usd - 7.5).abs() < 1e-9, "{}", found.run.cost_usd);
+        // From five samples on the dear tier alone would cost less, but a cascade has two stages.
+        assert_eq!(choose(&catalog(), &rows(), 1.0, 5).unwrap().stages, [1, 0]);
+    }
+
+    #[test]
+    fn what_is_hard_for_one_is_hard_for_the_other() {
+        let mut rows = rows();
+        assert_eq!(dependence(&rows, &[1, 0]), 0.0);
+        for row in &mut rows {
+            row.score[0] = row.forecast[0] + row.estimate[1] - row.forecast[1];
+        }
+        assert!((dependence(&rows, &[1, 0]) - 1.0).abs() < 1e-9);
+        assert_eq!(dependence(&[], &[1, 0]), 0.0);
     }
 
     #[test]

@@ -7,16 +7,15 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::response::Parts;
 use axum::response::Response;
-use serde_json::Value;
-use tiercast_chat::{said, said_in_stream};
+use futures_util::future::join;
+use tiercast_chat::Said;
+use tiercast_predictor::answers::agreement;
 use tiercast_routing::cascade::{Allowance, Call, Cascade, Expected, Step};
 use tiercast_upstream::error::CallError;
 
+use super::evidence::LONGEST_ANSWER;
 use super::{Failed, Run, Sent, leads_on, respond};
 use crate::error::Error;
-
-/// Longest answer that is held back to be read; a longer one is taken as it is.
-const LONGEST_ANSWER: usize = 16 << 20;
 
 /// An answer that waits for its judgement.
 struct Held {
@@ -31,7 +30,8 @@ impl Run<'_> {
         let start = Instant::now();
         let mut expected = self.decided.expected.clone();
         let (mut calls, mut held): (Vec<Call>, Vec<Held>) = (Vec::new(), Vec::new());
-        let mut n_told = 0;
+        let (mut n_told, mut n_sent) = (0, 0);
+        let n_samples = self.serving.deployment.cascade().map_or(1, |of| of.samples);
         let mut failed: Vec<Failed> = Vec::new();
         let mut last: Option<(String, CallError, Vec<u8>)> = None;
         loop {
@@ -64,8 +64,16 @@ impl Run<'_> {
             if let (None, Some(before)) = (before, calls.last()) {
                 self.state.escalated(self.name(before.tier), self.name(tier));
             }
-            let n_attempts = calls.len() + failed.len();
-            let sent = self.send(tier, n_attempts, before).await?;
+            // Whatever a last stage says is accepted: it need not wait, and nothing more need be known of it.
+            let is_last = is_last(cascade.stages(), &expected, tier, &calls);
+            let n_more = if is_last { 0 } else { n_samples - 1 };
+            let (sent, samples) = join(
+                Box::pin(self.send(tier, n_sent, before)),
+                self.samples(tier, n_more, n_sent + 1),
+            )
+            .await;
+            let sent = sent?;
+            n_sent += 1 + n_more;
             n_told = failed.len();
             let response = match sent {
                 Sent::Begun(response) => response,
@@ -85,8 +93,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            // Whatever a last stage says is accepted: it need not wait.
-            if is_last(cascade.stages(), &expected, tier, &calls) {
+            if is_last {
                 let quality = self.decided.forecasts[tier].quality.mean();
                 return Ok(self.accepted(response, tier, quality, &calls, &failed));
             }
@@ -96,35 +103,36 @@ impl Run<'_> {
                 expected[tier] = None;
                 continue;
             };
+            let quality = self.judge(tier, &self.said(&body), &samples, &mut n_sent).await;
             calls.push(Call {
                 tier,
-                quality: self.judge(tier, &body),
-                cost_usd: self.decided.forecasts[tier].cost_usd,
+                quality,
+                cost_usd: expected[tier].map_or(0.0, |of| of.cost_usd),
             });
             held.push(Held { tier, parts, body });
         }
     }
 
     /// The estimate of an answer's quality. One that did not come to its end is worth nothing.
-    fn judge(&self, tier: usize, body: &[u8]) -> f64 {
-        let said = if self.asked.is_streamed() {
-            said_in_stream(body, self.asked.dialect)
-        } else {
-            let body: Option<Value> = serde_json::from_slice(body).ok();
-            let body = body.as_ref().and_then(Value::as_object);
-            body.and_then(|body| said(body, self.asked.dialect).ok())
-                .unwrap_or_default()
-        };
+    async fn judge(&self, tier: usize, said: &Said, samples: &[Said], n_sent: &mut usize) -> f64 {
         if said.finish.is_none() {
             return 0.0;
         }
-        self.state.answer_quality(
+        let others = samples.iter().map(|sample| sample.text.as_str());
+        let estimate = self.state.answer_quality(
             self.serving,
             tier,
             &self.asked.request,
             &self.decided.forecasts[tier],
-            &said,
-        )
+            (said, agreement(&said.text, others)),
+        );
+        let Some(weight) = self.serving.deployment.cascade().and_then(|of| of.self_report) else {
+            return estimate;
+        };
+        let told = self.self_report(tier, said, *n_sent).await;
+        *n_sent += 1;
+        // A linear opinion pool: nothing was fitted to what tiers say of themselves.
+        told.map_or(estimate, |told| (1.0 - weight) * estimate + weight * told)
     }
 
     /// Seconds until the deadline, or until the latency target of a sync request.
