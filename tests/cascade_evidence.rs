@@ -264,7 +264,12 @@ fn samples_that_disagree_are_escalated() {
     tiercast(&[&evaluate[..], &of].concat()).ok();
     let report: Value =
         serde_json::from_str(&fs::read_to_string(world.path("policies/policies.json")).unwrap()).unwrap();
-    for policy in report["policies"].as_array().unwrap() {
+    let policies = report["policies"].as_array().unwrap();
+    let cascades = policies
+        .iter()
+        .filter(|policy| policy["name"].as_str().unwrap().starts_with("cascade"));
+    assert_eq!(cascades.clone().count(), 2);
+    for policy in cascades {
         let calls: Vec<f64> = policy["points"]
             .as_array()
             .unwrap()
