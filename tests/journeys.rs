@@ -20,6 +20,7 @@ mod fixture;
 mod gateway;
 mod http;
 mod interruption;
+mod journal;
 mod judge;
 mod parity;
 mod pipeline;

@@ -18,6 +18,8 @@ use tiercast_encoder::weights::EncoderError;
 use tiercast_routing::catalog::{Catalog, Tier};
 use tiercast_routing::distribution::GRID;
 
+use tiercast_records::reference::Reference;
+
 use crate::added::AddedTier;
 use crate::calibration::TierCalibration;
 use crate::cascade::CascadeFit;
@@ -47,6 +49,7 @@ const POOL: &str = "pool.json";
 const ENCODER: &str = "encoder.bin";
 const ADDED: &str = "added.json";
 const CASCADE: &str = "cascade.json";
+const REFERENCE: &str = "reference.json";
 const CLASSIFIER: &str = "classifier.json";
 const CLASSIFIER_WEIGHTS: &str = "classifier.bin";
 const CURVES: &str = "curves.json";
@@ -237,6 +240,8 @@ pub struct Contents {
     pub neighbours: Neighbours,
     /// How the views are pooled.
     pub pool: Pool,
+    /// What the training prompts were like, for telling drift by.
+    pub reference: Option<Reference>,
     /// What the policy `cascade` rests on, where it was asked for.
     pub cascade: Option<CascadeFit>,
     /// What the policy `classifier` rests on, where it could be fitted.
@@ -385,6 +390,9 @@ fn files(contents: &Contents, curves: &str, card: &str) -> Vec<(&'static str, Ve
     if let Some(cascade) = &contents.cascade {
         files.push((CASCADE, json(cascade)));
     }
+    if let Some(reference) = &contents.reference {
+        files.push((REFERENCE, json(reference)));
+    }
     if !contents.added.is_empty() {
         files.push((ADDED, json(&contents.added)));
     }
@@ -499,6 +507,10 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
         }
         false => None,
     };
+    let reference: Option<Reference> = match manifest.files.contains_key(REFERENCE) {
+        true => Some(parse(folder, &manifest, REFERENCE)?),
+        false => None,
+    };
     let classifier = read_classifier(folder, &manifest, &encoding, network.n_tiers)?;
     let weights = read(folder, &manifest, WEIGHTS)?;
     let least = network.n_params() * size_of::<f32>();
@@ -519,6 +531,7 @@ pub fn open(folder: &Path) -> Result<(Manifest, Contents), CheckpointError> {
             tables,
             neighbours,
             pool,
+            reference,
             cascade,
             classifier,
             catalog,

@@ -36,6 +36,8 @@ pub struct Raw {
     pub evidence: Evidence,
     /// Probability that the row is of a task never seen.
     pub unknown: f64,
+    /// The task that the row most looks like, by position; `None` where it is likelier one never seen.
+    pub task: Option<usize>,
 }
 
 /// What the networks say of one row.
@@ -64,12 +66,15 @@ impl Model {
         let similarity = neighbours::similarity(&nearest);
         let quality = self.pool.mix(&views, similarity);
         let evidence = self.pool.doubt.of(similarity, says.spread, &quality);
+        let unknown = self.pool.gate.unknown(similarity);
+        let likeliest = (0..says.tasks.len()).max_by(|a, b| says.tasks[*a].total_cmp(&says.tasks[*b]));
         Raw {
+            task: likeliest.filter(|_| unknown <= 0.5),
             quality,
             length_mean: says.length_mean,
             length_std: says.length_std,
             evidence,
-            unknown: self.pool.gate.unknown(similarity),
+            unknown,
         }
     }
 }

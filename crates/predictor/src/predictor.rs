@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use tiercast_encoder::dense::DenseEncoder;
 use tiercast_records::features::Features;
+use tiercast_records::reference::Reference;
 use tiercast_routing::catalog::{Catalog, Tier};
 use tiercast_routing::decide::Forecast;
 use tiercast_routing::evidence::{Assessment, Evidence};
@@ -35,6 +36,8 @@ pub struct Predictor {
     model: Model,
     classifier: Option<Classifier>,
     cascade: Option<Arc<CascadeFit>>,
+    tasks: Vec<String>,
+    reference: Option<Reference>,
     featuriser: Featuriser,
 }
 
@@ -76,6 +79,8 @@ impl Predictor {
             model,
             classifier: contents.classifier,
             cascade: contents.cascade.map(Arc::new),
+            tasks: contents.provenance.tasks,
+            reference: contents.reference,
             featuriser,
         })
     }
@@ -83,6 +88,16 @@ impl Predictor {
     /// The tiers, in the order of every forecast.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What the training prompts were like; checkpoints of before drift was watched do not say.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// Names of the tasks that an assessment may take a request for.
+    pub fn tasks(&self) -> &[String] {
+        &self.tasks
     }
 
     /// Tiers that the network was trained on; they lead the catalog.
@@ -211,6 +226,7 @@ pub fn assessment_of(catalog: &Catalog, fits: &[TierCalibration], raw: &Raw, fea
             .collect(),
         evidence: if is_empty { Evidence::NONE } else { raw.evidence },
         enough: None,
+        task: raw.task.filter(|_| !is_empty),
     }
 }
 

@@ -9,8 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::Features;
 
+mod cells;
+mod columns;
+mod reading;
+mod rows;
+mod trace;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+pub use reading::{Parts, read_feedback, read_served};
+pub use trace::Trace;
+pub use writing::{Sink, Written, write_feedback, write_served};
+
 /// Version of these rows; a reader refuses newer ones by name.
 pub const JOURNAL_VERSION: u32 = 1;
+
+/// Keys of a segment's metadata: version of its rows, and their kind.
+const VERSION_KEY: &str = "tiercast.journal_version";
+const KIND_KEY: &str = "tiercast.journal_kind";
 
 /// A word from a bounded set, shared between rows.
 pub type Label = Arc<str>;
@@ -23,6 +41,26 @@ pub enum Entry {
     Served(Box<Served>),
     /// What was said of one.
     Feedback(Feedback),
+}
+
+/// What the rows of a segment are: all are of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    /// [`Served`].
+    Served,
+    /// [`Feedback`].
+    Feedback,
+}
+
+impl SegmentKind {
+    /// As it is written in metadata and file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Feedback => "feedback",
+        }
+    }
 }
 
 /// A request: decision and calls.
@@ -76,6 +114,9 @@ pub struct Served {
     pub prompt: Option<String>,
     /// The reply, where text is kept.
     pub reply: Option<String>,
+    /// Where it stands in a trace, where traces are made. Not kept.
+    #[serde(skip)]
+    pub trace: Option<Trace>,
 }
 
 /// What was expected of a tier.
@@ -113,6 +154,27 @@ pub enum Role {
     Fallback,
     /// The answer before it was not good enough.
     Escalation,
+    /// To judge an answer by: a further sample of it, or how sure the tier is.
+    Evidence,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Chosen, Self::Fallback, Self::Escalation, Self::Evidence];
+
+    /// As it is written in JSON and in segments.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::Fallback => "fallback",
+            Self::Escalation => "escalation",
+            Self::Evidence => "evidence",
+        }
+    }
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
 }
 
 /// A call to a tier.
@@ -136,9 +198,11 @@ pub struct Call {
     pub is_estimated: bool,
     /// Settled cost, US dollars.
     pub cost_usd: f64,
-    /// Milliseconds to the first piece of the reply, where it began.
+    /// Milliseconds from the decision, [`Served::time_ms`], to its start.
+    pub start_ms: f32,
+    /// Milliseconds from its start to the first piece of the reply, where it began.
     pub first_token_ms: Option<f32>,
-    /// Milliseconds to its end.
+    /// Milliseconds from its start to its end.
     pub total_ms: f32,
     /// Estimate of the answer's quality, where a cascade read it.
     pub estimate: Option<f32>,
@@ -171,6 +235,23 @@ pub enum About {
     Session(String),
 }
 
+impl About {
+    /// `decision` or `session`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Decision(_) => "decision",
+            Self::Session(_) => "session",
+        }
+    }
+
+    /// Id of the decision, or name of the session.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Decision(id) | Self::Session(id) => id,
+        }
+    }
+}
+
 /// Feedback in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -186,6 +267,13 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    const ALL: [Self; 4] = [Self::GoodFit, Self::Underpowered, Self::Overprovisioned, Self::Failed];
+
+    /// The verdict of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.name() == name)
+    }
+
     /// As it is written in JSON and in metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -224,6 +312,16 @@ impl Served {
         self.answered_by.and_then(|at| self.calls.get(at))
     }
 
+    /// The call before this one, those that only judged an answer left out.
+    pub fn call_before(&self, at: usize) -> Option<&Call> {
+        self.calls[..at].iter().rfind(|call| call.role != Role::Evidence)
+    }
+
+    /// The call after this one, those that only judged an answer left out.
+    pub fn call_after(&self, at: usize) -> Option<&Call> {
+        self.calls.get(at + 1..)?.iter().find(|call| call.role != Role::Evidence)
+    }
+
     /// How the answer was come by.
     pub fn path(&self) -> Path {
         match self.answer() {
@@ -247,4 +345,16 @@ pub enum Path {
     Fallback,
     /// Nobody answered, or nobody was asked.
     Unanswered,
+}
+
+impl Path {
+    /// As it is written in JSON and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Escalated => "escalated",
+            Self::Fallback => "fallback",
+            Self::Unanswered => "unanswered",
+        }
+    }
 }

@@ -197,6 +197,25 @@ pub enum Exclusion {
     Latency,
 }
 
+impl Exclusion {
+    /// As it is written in JSON and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ByCaller => "by_caller",
+            Self::NoEndpoint => "no_endpoint",
+            Self::CircuitOpen => "circuit_open",
+            Self::Untranslatable => "untranslatable",
+            Self::NoTools => "no_tools",
+            Self::NoJsonSchema => "no_json_schema",
+            Self::NoVision => "no_vision",
+            Self::ContextWindow => "context_window",
+            Self::Cost => "cost",
+            Self::Budget => "budget",
+            Self::Latency => "latency",
+        }
+    }
+}
+
 /// Why the chosen tier was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -38,4 +38,7 @@ pub struct Assessment {
     /// What the classifier says, where there is one: per tier, in catalog order, the probability that it or a
     /// cheaper one is good enough.
     pub enough: Option<Vec<f64>>,
+    /// The task that the request most looks like, by position among those of training; `None` where it is like
+    /// none of them.
+    pub task: Option<usize>,
 }

@@ -263,7 +263,7 @@ fn milliseconds(forecast: &Forecast) -> Option<f64> {
 }
 
 /// The quality that is aimed at, as target or as floor.
-fn target(objective: Objective) -> Option<f64> {
+pub(crate) fn target(objective: Objective) -> Option<f64> {
     match objective {
         Objective::Cheapest(level) | Objective::Fastest(level) => Some(match level {
             Acceptable::Floor(floor) => floor,

@@ -18,36 +18,46 @@ use futures_util::FutureExt;
 use http_body::{Frame, SizeHint};
 use serde_json::{Value, json};
 use tiercast_chat::Dialect;
+use tiercast_records::journal::About;
 use tiercast_routing::request::Request as Ask;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::Answer;
 use crate::budgets::Purses;
+use crate::dashboard;
 use crate::dials::{self, CERTIFIED_MODEL, Dials, VIRTUAL_MODELS};
 use crate::error::{Error, in_dialect};
+use crate::feedback;
 use crate::gateway::asked::Asked;
 use crate::gateway::forward;
 use crate::gateway::ways::Ways;
 use crate::keys::Caller;
 use crate::latency::Wait;
 use crate::plans::view;
+use crate::sessions::LONGEST_ID;
 use crate::settings::Settings;
 use crate::state::State;
 
 /// The paths there are; others share one label in the metrics.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 14] = [
     "/v1/chat/completions",
     "/v1/responses",
     "/v1/messages",
     "/v1/route",
     "/v1/plans",
+    "/v1/feedback",
+    "/v1/decisions",
     "/v1/models",
     "/v1/stats",
     "/admin/config/reload",
     "/health",
     "/ready",
     "/metrics",
+    "/",
 ];
+
+/// Decisions that are listed where no number is asked for.
+const DECISIONS: usize = 50;
 
 /// How many times the limit is read and thrown away, so that a client that is still sending gets
 /// to read the refusal instead of a reset connection.
@@ -58,6 +68,7 @@ pub fn app(state: Arc<State>) -> Router {
     let api = Router::new()
         .route("/v1/route", post(route))
         .route("/v1/plans", post(plan))
+        .route("/v1/feedback", post(feedback))
         .route("/v1/chat/completions", forwarding(Dialect::Chat))
         .route("/v1/responses", forwarding(Dialect::Responses))
         .route("/v1/messages", forwarding(Dialect::Messages))
@@ -67,14 +78,18 @@ pub fn app(state: Arc<State>) -> Router {
         .route("/v1/models", get(models))
         .route("/v1/stats", get(stats))
         .route("/v1/sessions/{id}", get(session))
+        .route("/v1/decisions", get(decisions))
+        .route("/v1/decisions/{id}", get(decision))
         .route("/metrics", get(prometheus))
         .merge(api)
         .layer(from_fn_with_state(Arc::clone(&state), let_in));
     let admin = Router::new()
         .route("/admin/config/reload", post(reload))
         .layer(from_fn_with_state(Arc::clone(&state), let_administer));
-    // Probes ask for no key.
+    // Probes ask for no key, and the page asks for one itself.
     Router::new()
+        .route("/", get(dashboard::page))
+        .route("/dashboard/{file}", get(dashboard::file))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .merge(known)
@@ -101,7 +116,8 @@ async fn route(
         let ways = Ways::of(&asked, &serving);
         // Nothing is forwarded, so nothing waits for a budget.
         let now = (start, start);
-        let decided = state.decide(&serving, &asked, &headers, &caller, &ways, now).await?;
+        let from = (&headers, "route");
+        let decided = state.decide(&serving, &asked, from, &caller, &ways, now).await?;
         let mut answer = decided.answer;
         answer.debug = decided.dials.debug.then(|| debug_view(&asked.request, &decided.dials));
         Ok(respond(&answer))
@@ -155,6 +171,9 @@ async fn stats(Shared(state): Shared<Arc<State>>) -> Json<Value> {
     let cost_usd: f64 = accounts.values().map(|account| account.cost_usd).sum();
     Json(json!({
         "checkpoint": serving.deployment.checkpoint(),
+        "figures": state.observer.figures(),
+        "findings": state.observer.findings(),
+        "journal": state.observer.journal(),
         "cost_usd": cost_usd,
         "accounts": accounts,
         "tiers": health,
@@ -192,6 +211,40 @@ async fn session(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> R
         None => {}
     }
     Ok(Json(answer))
+}
+
+/// What somebody says of an answer.
+async fn feedback(Shared(state): Shared<Arc<State>>, body: Body) -> Result<(StatusCode, Json<Value>), Error> {
+    let body = read(body, &state.serving().settings).await?;
+    let said = feedback::read(&body, |id| state.observer.is_ours(id))?;
+    let about = match &said.about {
+        About::Decision(id) => json!({ "decision_id": id }),
+        About::Session(id) => json!({ "session_id": id }),
+    };
+    if !state.observer.said(said) {
+        return Err(Error::Busy {
+            what: "its journal is behind",
+            key: "journal.queue",
+        });
+    }
+    let kept = state.observer.has_journal();
+    Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": true, "kept": kept, "about": about }))))
+}
+
+/// The latest decisions, newest first: `?limit=50`.
+async fn decisions(Shared(state): Shared<Arc<State>>, uri: Uri) -> Json<Value> {
+    let limits = uri.query().unwrap_or_default().split('&');
+    let limit = limits.filter_map(|pair| pair.strip_prefix("limit=")?.parse().ok()).next();
+    Json(json!({ "decisions": state.observer.recent(limit.unwrap_or(DECISIONS)) }))
+}
+
+/// One of the latest decisions: what was expected of every tier, and what came of it.
+async fn decision(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> Result<Json<Value>, Error> {
+    match state.observer.decision(&id) {
+        Some(row) => Ok(Json(json!(*row))),
+        None if state.observer.is_ours(&id) => Err(Error::Forgotten(id)),
+        None => Err(Error::NoSuchDecision(id.chars().take(LONGEST_ID).collect())),
+    }
 }
 
 /// Counts and dials as they were read; the ask only by its length.
@@ -293,12 +346,17 @@ async fn health() -> Json<Value> {
 
 async fn ready(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Value>) {
     match state.is_ready() {
-        true => (StatusCode::OK, Json(json!({ "status": "ready" }))),
+        true => {
+            // What cannot be kept does not keep requests from being served.
+            let failing = state.observer.failing();
+            (StatusCode::OK, Json(json!({ "status": "ready", "journal_failing": failing })))
+        }
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready" }))),
     }
 }
 
 async fn prometheus(Shared(state): Shared<Arc<State>>) -> impl IntoResponse {
+    state.observer.measure(&state.metrics);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         state.metrics.render(),

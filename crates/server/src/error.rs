@@ -65,6 +65,15 @@ pub(crate) enum Error {
     NoCertificate,
     #[error("{0}")]
     NoPlan(#[from] NoPlan),
+    #[error(
+        "this is no feedback: {0}; send {{\"decision_id\": \"dec_...\", \"score\": 0.9}} or a verdict (good_fit, \
+         underpowered, overprovisioned, failed)"
+    )]
+    Feedback(String),
+    #[error("no decision `{0}` was made here; send the id of an answer's header `x-tiercast-decision-id`")]
+    NoSuchDecision(String),
+    #[error("decision `{0}` is not among the latest; `tiercast report` reads them all from the journal")]
+    Forgotten(String),
     #[error("{0}")]
     Spent(#[from] Spent),
     #[error("budgets cannot be looked at, so this request is refused (`when_unavailable` in [budgets]): {0}")]
@@ -174,6 +183,8 @@ impl Error {
             Self::NoSuchModel { .. } => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::NoTierFits(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_tier_fits"),
             Self::NoPlan(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_plan"),
+            Self::Feedback(_) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_feedback"),
+            Self::NoSuchDecision(_) | Self::Forgotten(_) => (StatusCode::NOT_FOUND, INVALID, "no_such_decision"),
             Self::NoCertificate => (StatusCode::NOT_FOUND, INVALID, "no_certificate"),
             Self::NoCascade => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_cascade"),
             Self::NoClassifier => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "no_classifier"),

@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use tiercast_chat::Dialect;
+use tiercast_records::journal::Role;
 use tiercast_routing::decide::{Exclusion, Reason};
 use tiercast_upstream::error::{CallError, ErrorKind};
 use tiercast_upstream::upstream::Upstream;
@@ -45,12 +46,36 @@ struct Failed {
 
 /// What became of asking a tier.
 enum Sent {
-    /// Its reply has begun.
-    Begun(Response),
+    /// Its reply has begun; and its place among the request's calls.
+    Begun(Response, usize),
     /// It failed before; and the body of a refusal.
     Failed(CallError, Vec<u8>),
     /// It was not asked: it cannot be, or another call took what was left of a budget.
     Skipped(Error),
+}
+
+/// Why a tier is asked.
+#[derive(Clone, Copy)]
+enum Why<'a> {
+    /// It is the decision's.
+    Chosen,
+    /// This one failed before.
+    After(&'a Failed),
+    /// The answer before was not good enough.
+    Escalation,
+    /// To judge an answer by.
+    Evidence,
+}
+
+impl Why<'_> {
+    fn role(self) -> Role {
+        match self {
+            Self::Chosen => Role::Chosen,
+            Self::After(_) => Role::Fallback,
+            Self::Escalation => Role::Escalation,
+            Self::Evidence => Role::Evidence,
+        }
+    }
 }
 
 /// A request on its way: all that its calls need to know.
@@ -81,8 +106,9 @@ pub(crate) async fn forward(
     let start = Instant::now();
     let asked = Asked::read(bytes, dialect)?;
     let ways = Ways::of(&asked, &serving);
+    let endpoint = endpoint(dialect);
     let decided = state
-        .decide(&serving, &asked, headers, caller, &ways, (start, deadline))
+        .decide(&serving, &asked, (headers, endpoint), caller, &ways, (start, deadline))
         .await?;
     let run = Run {
         state,
@@ -106,8 +132,10 @@ impl Run<'_> {
         let mut last: Option<(String, CallError, Vec<u8>)> = None;
         let mut skipped = None;
         for tier_idx in candidates(&self.decided.answer, self.serving) {
-            match self.send(tier_idx, failed.len(), failed.last()).await? {
-                Sent::Begun(response) => {
+            let why = failed.last().map_or(Why::Chosen, Why::After);
+            match self.send(tier_idx, failed.len(), why).await? {
+                Sent::Begun(response, at) => {
+                    self.decided.record.answered_by(at, None);
                     return Ok(respond(response, &self.decided.answer, self.name(tier_idx), &failed));
                 }
                 Sent::Skipped(why) => skipped = Some(why),
@@ -127,8 +155,8 @@ impl Run<'_> {
         }
     }
 
-    /// Asks one tier. `n_attempts` numbers the calls of this request, `before` is the one that failed last.
-    async fn send(&self, tier_idx: usize, n_attempts: usize, before: Option<&Failed>) -> Result<Sent, Error> {
+    /// Asks one tier. `n_attempts` numbers the calls of this request.
+    async fn send(&self, tier_idx: usize, n_attempts: usize, why: Why<'_>) -> Result<Sent, Error> {
         let tier = &self.serving.deployment.catalog().tiers()[tier_idx];
         let way = self.ways.way(tier_idx, self.asked, self.serving);
         let (Some(upstream), Some(way)) = (&self.serving.upstreams[tier_idx], way) else {
@@ -145,7 +173,7 @@ impl Run<'_> {
             Err(Error::Spent(spent)) => return Ok(Sent::Skipped(Error::Spent(spent))),
             Err(error) => return Err(error),
         };
-        if let Some(before) = before {
+        if let Why::After(before) = why {
             self.state.fell_back(&before.tier, &tier.name, before.kind);
         }
         let dials = &self.decided.dials;
@@ -153,8 +181,11 @@ impl Run<'_> {
             session: dials.session.clone(),
             step: dials.step.clone(),
             hold,
+            record: Arc::clone(&self.decided.record),
+            role: why.role(),
         };
         let settle = Settle::new(Arc::clone(self.state), tier, &self.decided.forecasts[tier_idx], of);
+        let at = settle.0.at();
         let begun = attempt(
             upstream,
             &way,
@@ -166,7 +197,7 @@ impl Run<'_> {
         )
         .await;
         Ok(match begun {
-            Ok(response) => Sent::Begun(response),
+            Ok(response) => Sent::Begun(response, at),
             Err((error, refusal)) => {
                 tracing::info!(
                     id = self.decided.answer.decision.id,
@@ -189,6 +220,15 @@ impl Run<'_> {
 
     fn name(&self, tier_idx: usize) -> &str {
         self.serving.deployment.name(tier_idx)
+    }
+}
+
+/// A dialect's path in the journal.
+fn endpoint(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Chat => "chat",
+        Dialect::Responses => "responses",
+        Dialect::Messages => "messages",
     }
 }
 

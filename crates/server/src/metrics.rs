@@ -5,9 +5,16 @@ use std::time::Duration;
 use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use tiercast_observation::page::{FindingView, Severity};
+use tiercast_observation::summary::figures::Figures;
+use tiercast_records::journal::{Feedback, Label, Served, Verdict};
+
 use crate::accounts::Call;
 use crate::answer::Answer;
 use crate::dials::Dials;
+
+/// Kinds of drift.
+const KINDS: [&str; 5] = ["inputs", "predictions", "outcomes", "price", "latency"];
 
 /// Seconds, about a factor of two apart.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
@@ -29,6 +36,7 @@ impl Metrics {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(named("tiercast_decision_seconds"), &SECONDS)
             .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_predicted_quality"), &QUALITY))
+            .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_observed_quality"), &QUALITY))
             .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_first_byte_seconds"), &CALL_SECONDS))
             .and_then(|builder| builder.set_buckets_for_metric(named("tiercast_call_seconds"), &CALL_SECONDS))
             .expect("the bucket lists are not empty")
@@ -69,9 +77,7 @@ impl Metrics {
         let tier = tier.to_owned();
         self.with(|| {
             counter!("tiercast_calls_total", "tier" => tier.clone(), "outcome" => call.outcome.name()).increment(1);
-            // Counters are whole: a millionth of a dollar is the unit.
-            let micro_usd = (call.cost_usd * 1e6).round().max(0.0) as u64;
-            counter!("tiercast_cost_micro_usd_total", "tier" => tier.clone()).increment(micro_usd);
+            counter!("tiercast_cost_micro_usd_total", "tier" => tier.clone()).increment(micro_usd(call.cost_usd));
             for (kind, tokens) in [
                 ("input", call.input_tokens),
                 ("cached_input", call.cached_tokens),
@@ -104,6 +110,87 @@ impl Metrics {
         self.with(|| counter!("tiercast_budget_store_failures_total").increment(1));
     }
 
+    /// A request is over.
+    pub(crate) fn served(&self, row: &Served) {
+        let path = row.path().name();
+        let of = |tier: &Label| {
+            [
+                ("tier", tier.to_string()),
+                ("policy", row.policy.to_string()),
+                ("task", row.task.to_string()),
+                ("cohort", row.cohort.to_string()),
+            ]
+        };
+        let tier = row.answer().map_or(&row.tiers[row.chosen].tier, |call| &call.tier);
+        self.with(|| {
+            let labels = of(tier).into_iter().chain([("path", path.to_owned())]);
+            let labels: Vec<metrics::Label> = labels.map(|(name, value)| metrics::Label::new(name, value)).collect();
+            counter!("tiercast_served_total", labels).increment(1);
+            for call in &row.calls {
+                let labels: Vec<metrics::Label> = of(&call.tier).into_iter().map(|(name, value)| metrics::Label::new(name, value)).collect();
+                counter!("tiercast_spent_micro_usd_total", labels).increment(micro_usd(call.cost_usd));
+            }
+        });
+    }
+
+    pub(crate) fn feedback(&self, said: &Feedback) {
+        let verdict = said.verdict.map_or("none", Verdict::name);
+        // Anybody may name a source, and a series per name would never end.
+        let source = match &*said.source {
+            "client" => "client",
+            "judge" => "judge",
+            _ => "other",
+        };
+        self.with(|| counter!("tiercast_feedback_total", "source" => source, "verdict" => verdict).increment(1));
+    }
+
+    pub(crate) fn observed(&self, tier: &str, quality: f64) {
+        self.with(|| histogram!("tiercast_observed_quality", "tier" => tier.to_owned()).record(quality));
+    }
+
+    /// What is spent and saved so far, US dollars.
+    pub(crate) fn figures(&self, figures: &Figures) {
+        let saved = figures.cost.all.saved.as_ref();
+        self.with(|| {
+            gauge!("tiercast_always_best_usd").set(saved.map_or(0.0, |saved| saved.always_best_usd));
+            gauge!("tiercast_saved_usd").set(saved.map_or(0.0, |saved| saved.saved_usd));
+        });
+    }
+
+    /// How many things have drifted, by kind and severity.
+    pub(crate) fn drift(&self, findings: &[FindingView]) {
+        self.with(|| {
+            for kind in KINDS {
+                for severity in [Severity::Note, Severity::Warning, Severity::Alarm] {
+                    let found = findings.iter().filter(|of| of.kind == kind && of.severity == severity);
+                    gauge!("tiercast_drift_findings", "kind" => kind, "severity" => severity.name())
+                        .set(found.count() as f64);
+                }
+            }
+        });
+    }
+
+    pub(crate) fn observer_dropped(&self, n: u64) {
+        self.with(|| counter!("tiercast_observer_dropped_total").absolute(n));
+    }
+
+    pub(crate) fn journal(&self, health: &tiercast_journal::Health) {
+        self.with(|| {
+            counter!("tiercast_journal_written_total").absolute(health.written);
+            counter!("tiercast_journal_dropped_total").absolute(health.dropped);
+            gauge!("tiercast_journal_waiting").set(health.waiting as f64);
+            gauge!("tiercast_journal_bytes").set(health.bytes_on_disk as f64);
+            gauge!("tiercast_journal_failing").set(f64::from(u8::from(health.failing.is_some())));
+        });
+    }
+
+    pub(crate) fn traces(&self, health: &tiercast_telemetry::exporter::Health) {
+        self.with(|| {
+            counter!("tiercast_spans_exported_total").absolute(health.exported);
+            counter!("tiercast_spans_dropped_total").absolute(health.dropped);
+        });
+    }
+
     pub(crate) fn first_byte(&self, tier: &str, seconds: f64) {
         self.with(|| histogram!("tiercast_first_byte_seconds", "tier" => tier.to_owned()).record(seconds));
     }
@@ -133,7 +220,39 @@ impl Metrics {
     }
 }
 
+/// Counters are whole: a millionth of a dollar is the unit.
+fn micro_usd(usd: f64) -> u64 {
+    (usd * 1e6).round().max(0.0) as u64
+}
+
 fn describe() {
+    describe_counter!(
+        "tiercast_served_total",
+        "Requests that are over, by the tier that answered, policy, task, cohort and path (direct, escalated, fallback, unanswered)."
+    );
+    describe_counter!(
+        "tiercast_spent_micro_usd_total",
+        "Settled cost of calls by tier, policy, task and cohort, millionths of a US dollar."
+    );
+    describe_counter!("tiercast_feedback_total", "What was said of answers, by source and verdict.");
+    describe_histogram!("tiercast_observed_quality", "Quality that feedback gave the tier that answered.");
+    describe_gauge!(
+        "tiercast_always_best_usd",
+        "What the best single tier would have cost since the start, US dollars (an estimate)."
+    );
+    describe_gauge!("tiercast_saved_usd", "Saved against that, US dollars.");
+    describe_gauge!("tiercast_drift_findings", "Things that have drifted, by kind and severity.");
+    describe_counter!(
+        "tiercast_observer_dropped_total",
+        "Finished requests that were not looked at, because too many waited."
+    );
+    describe_counter!("tiercast_journal_written_total", "Rows of the journal on disk.");
+    describe_counter!("tiercast_journal_dropped_total", "Rows that the journal could not take.");
+    describe_gauge!("tiercast_journal_waiting", "Rows that wait for the disk.");
+    describe_gauge!("tiercast_journal_bytes", "Bytes of the journal on disk.");
+    describe_gauge!("tiercast_journal_failing", "1 while the journal cannot write.");
+    describe_counter!("tiercast_spans_exported_total", "Spans that a collector took.");
+    describe_counter!("tiercast_spans_dropped_total", "Spans that no collector took.");
     describe_counter!("tiercast_requests_total", "HTTP requests by path and status.");
     describe_counter!(
         "tiercast_decisions_total",

@@ -27,6 +27,10 @@ pub struct Checkpoint {
     pub service_levels: ServiceLevels,
     /// A cascade, where one was fitted.
     pub cascade: Option<Arc<CascadeFit>>,
+    /// Names of the tasks that an assessment may take a request for.
+    pub tasks: Vec<String>,
+    /// Version of the figures of requests.
+    pub feature_version: u32,
     /// What is guaranteed of it, where that was asked for.
     pub certificate: Option<Certificate>,
 }

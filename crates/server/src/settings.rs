@@ -20,11 +20,13 @@ use crate::policy::Policy;
 pub mod budgets;
 pub(crate) mod cascade;
 mod error;
+pub mod journal;
 #[cfg(test)]
 mod tests;
 
 use budgets::BudgetSettings;
 use cascade::CascadeSettings;
+use journal::JournalSettings;
 pub use error::SettingsError;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
@@ -55,6 +57,11 @@ pub struct Settings {
     pub(crate) cohorts: Vec<String>,
     pub(crate) service_levels: BTreeMap<String, LevelSettings>,
     pub(crate) budgets: BudgetSettings,
+    pub(crate) journal: JournalSettings,
+    /// Where traces go; absent: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) traces: Option<tiercast_telemetry::settings::Settings>,
+    pub(crate) drift: tiercast_observation::drift::Settings,
     pub(crate) keys: BTreeMap<String, KeySettings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admin: Option<KeySettings>,
@@ -149,6 +156,9 @@ impl Default for Settings {
             cohorts: Vec::new(),
             service_levels: BTreeMap::new(),
             budgets: BudgetSettings::default(),
+            journal: JournalSettings::default(),
+            traces: None,
+            drift: tiercast_observation::drift::Settings::default(),
             keys: BTreeMap::new(),
             admin: None,
             tiers: BTreeMap::new(),
@@ -201,6 +211,21 @@ impl Settings {
     pub fn tiers(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let tiers = self.tiers.iter();
         tiers.map(|(name, tier)| (name.as_str(), tier.predict_as.as_deref()))
+    }
+
+    /// What is kept of the requests.
+    pub fn journal(&self) -> &JournalSettings {
+        &self.journal
+    }
+
+    /// Where traces go.
+    pub fn traces(&self) -> Option<&tiercast_telemetry::settings::Settings> {
+        self.traces.as_ref()
+    }
+
+    /// What counts as drift.
+    pub fn drift(&self) -> &tiercast_observation::drift::Settings {
+        &self.drift
     }
 
     /// What may be spent.
@@ -318,6 +343,9 @@ impl Settings {
             ("queue_capacity", self.queue_capacity != next.queue_capacity),
             ("max_concurrency", self.max_concurrency != next.max_concurrency),
             ("budgets", !self.budgets.is_kept_alike(&next.budgets)),
+            ("journal", self.journal != next.journal),
+            ("traces", self.traces != next.traces),
+            ("drift", self.drift != next.drift),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((key, _)) => Err(SettingsError::NeedsRestart { key, line: None }),
@@ -360,6 +388,8 @@ impl Settings {
             key.check("admin")?;
         }
         self.cascade.check()?;
+        self.journal.check()?;
+        self.drift.check().map_err(|error| value(format!("drift.{}", error.name), error.expected))?;
         let keys: Vec<&str> = self.keys.keys().map(String::as_str).collect();
         self.budgets.check(&self.cohorts, &keys)?;
         for (name, tier) in &self.tiers {

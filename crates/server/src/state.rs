@@ -1,5 +1,6 @@
 //! What every handler shares.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use tiercast_budgets::amount::Amount;
 use tiercast_budgets::error::BudgetError;
 use tiercast_budgets::store::Store;
 use tiercast_chat::Said;
+use tiercast_records::journal::{Label, Trace};
 use tiercast_routing::cascade::{Cascade, Expected};
 use tiercast_routing::decide::{Because, Budget, Exclusion, Forecast, Objective, Preferred, decide};
 use tiercast_routing::evidence::{Assessment, Evidence};
@@ -33,16 +35,21 @@ use crate::gateway::{unavailable, wait_of};
 use crate::keys::Caller;
 use crate::latency::Latencies;
 use crate::metrics::Metrics;
+use crate::observer::{Observer, Watch};
 use crate::plans::{Advice, PlanRequest, Plans};
 use crate::policy::{Policy, by_chance, classified, expected, first_stage, is_cheaper};
+use crate::record::{Basis, Finished, Record, row};
 use crate::serving::{Checkpoint, Env, Serving};
 use crate::sessions::Sessions;
 use crate::settings::budgets::{WhenSpent, WhenUnavailable};
 use crate::settings::{Settings, SettingsError};
-use crate::worker::{Forecaster, Refusal, Worker};
+use crate::worker::{Forecasted, Forecaster, Refusal, Worker};
 
 /// How long a deferred request waits before its purses are looked at again.
 const DEFERRED: Duration = Duration::from_millis(250);
+
+/// Tasks that clients may name; further ones are `other`.
+const MOST_TASKS: usize = 100;
 
 /// Confidence of the classifier where a request gives none: more likely than not.
 const LIKELY: f64 = 0.5;
@@ -64,7 +71,7 @@ pub struct State {
     /// One reload at a time.
     reloading: Mutex<()>,
     pub(crate) worker: Worker,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) accounts: Accounts,
     pub(crate) latencies: Latencies,
     pub(crate) sessions: Sessions,
@@ -77,6 +84,9 @@ pub struct State {
     draining: AtomicBool,
     process: u64,
     n_decisions: AtomicU64,
+    pub(crate) observer: Arc<Observer>,
+    /// Tasks that clients have named: labels of metrics and of rows.
+    tasks: Mutex<BTreeSet<Label>>,
 }
 
 /// Everything a state is made of.
@@ -97,6 +107,8 @@ pub struct Parts {
     pub env: Box<Env>,
     /// Where settings are read anew; none where there is no file.
     pub source: Option<Source>,
+    /// What the server is observed by.
+    pub watch: Watch,
 }
 
 /// A decision and what led to it.
@@ -111,6 +123,8 @@ pub(crate) struct Decided {
     pub(crate) expected: Vec<Option<Expected>>,
     /// The budget is spent, and the cheapest tier answers all the same: its calls hold nothing.
     pub(crate) is_over: bool,
+    /// What is told of it, when it is over.
+    pub(crate) record: Arc<Record>,
 }
 
 /// Why a state cannot be made.
@@ -136,11 +150,13 @@ impl State {
             budgets,
             env,
             source,
+            watch,
         } = parts;
-        let metrics = Metrics::new();
+        let metrics = Arc::new(Metrics::new());
         let serving = Serving::new(&checkpoint, settings, &client, env.as_ref(), None)?;
         let settings = &serving.settings;
         let worker = Worker::start(forecasters, settings.queue_capacity, metrics.queue_depth())?;
+        let observer = Observer::start(watch, Arc::clone(&metrics))?;
         let state = Self {
             permits: Arc::new(Semaphore::new(settings.max_concurrency)),
             serving: RwLock::new(Arc::new(serving)),
@@ -161,6 +177,8 @@ impl State {
             draining: AtomicBool::new(false),
             process: RandomState::new().hash_one(std::process::id()),
             n_decisions: AtomicU64::new(0),
+            observer,
+            tasks: Mutex::default(),
         };
         state.mark_borrowed(&state.serving(), true);
         Ok(Arc::new(state))
@@ -211,13 +229,13 @@ impl State {
         &self,
         serving: &Serving,
         asked: &Asked,
-        headers: &HeaderMap,
+        (headers, endpoint): (&HeaderMap, &'static str),
         caller: &Caller,
         ways: &Ways,
         (start, deadline): (Instant, Instant),
     ) -> Result<Decided, Error> {
         let mut dials = Dials::read(asked.model(), headers, &asked.request, serving, caller)?;
-        let assessment = self.assess(asked).await?;
+        let Forecasted { assessment, features } = self.assess(asked).await?;
         let forecasts = self.priced(serving, asked, &dials, &assessment);
         let notes = close(serving, asked, ways, &mut dials);
         dials.objective = match self.planned(&dials, &forecasts)? {
@@ -239,6 +257,24 @@ impl State {
             reason = answer.decision.reason,
             "decided"
         );
+        let basis = Basis {
+            answer: &answer,
+            dials: &dials,
+            forecasts: &forecasts,
+            endpoint,
+            task: self.task(&dials, &assessment),
+            feature_version: self.checkpoint.feature_version,
+            features,
+            trace: trace(headers),
+        };
+        let record = Record::new(
+            Arc::clone(&self.observer),
+            Finished {
+                served: row(basis),
+                ask: asked.request.ask.clone(),
+                reply: None,
+            },
+        );
         let is_passed_on = asked.is_streamed() && serving.settings.cascade.first_streams;
         let cascade = cascade_of(serving, &dials).filter(|_| !is_over && !is_passed_on);
         Ok(Decided {
@@ -252,10 +288,29 @@ impl State {
             dials,
             purses,
             is_over,
+            record,
         })
     }
 
-    async fn assess(&self, asked: &Asked) -> Result<Assessment, Error> {
+    /// What a request is about, and whether the client said so.
+    fn task(&self, dials: &Dials, assessment: &Assessment) -> (Label, bool) {
+        if let Some(told) = &dials.task {
+            let mut known = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(label) = known.get(told.as_str()) {
+                return (Arc::clone(label), true);
+            }
+            if known.len() < MOST_TASKS {
+                let label = Label::from(told.as_str());
+                known.insert(Arc::clone(&label));
+                return (label, true);
+            }
+            return (Label::from("other"), true);
+        }
+        let guessed = assessment.task.and_then(|task| self.checkpoint.tasks.get(task));
+        (Label::from(guessed.map_or("unknown", String::as_str)), false)
+    }
+
+    async fn assess(&self, asked: &Asked) -> Result<Forecasted, Error> {
         let assessed = self.worker.forecast(asked.request.clone()).await;
         let assessed = assessed.inspect_err(|refusal| {
             if *refusal == Refusal::Full {
@@ -430,7 +485,7 @@ impl State {
         let request = PlanRequest::read(bytes)?;
         let mut assessments = Vec::new();
         for ask in request.requests() {
-            assessments.push(self.worker.forecast(ask).await?);
+            assessments.push(self.worker.forecast(ask).await?.assessment);
         }
         let most_usd = match session {
             Some(session) => {
@@ -553,12 +608,13 @@ impl State {
     pub(crate) fn drain(&self) {
         self.start_draining();
         self.worker.drain();
+        self.observer.stop();
     }
 
     /// A name for a decision: random per process, counted within.
     pub(crate) fn next_id(&self) -> String {
         let count = self.n_decisions.fetch_add(1, Ordering::Relaxed);
-        format!("dec_{:016x}{count:08x}", self.process)
+        self.observer.sign(&format!("{:016x}{count:08x}", self.process))
     }
 }
 
@@ -595,6 +651,16 @@ fn cascade_of(serving: &Serving, dials: &Dials) -> Option<Cascade> {
     Some(match dials.level {
         Some(level) => cascade.with_threshold(level.threshold()),
         None => cascade,
+    })
+}
+
+/// The client's trace, or one of our own.
+fn trace(headers: &HeaderMap) -> Trace {
+    let told = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let mut count = 0_u64;
+    Trace::read(told, || {
+        count += 1;
+        RandomState::new().hash_one(count)
     })
 }
 

@@ -11,12 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use metrics::Gauge;
+use tiercast_records::features::Features;
 use tiercast_routing::evidence::Assessment;
 use tiercast_routing::request::Request;
 use tokio::sync::oneshot;
 
+/// What is expected of every tier, and the figures that it was told by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecasted {
+    /// What is expected.
+    pub assessment: Assessment,
+    /// Figures of the request.
+    pub features: Features,
+}
+
 /// Forecasts one request for every tier. Owned by one thread.
-pub type Forecaster = Box<dyn Fn(&Request) -> Assessment + Send>;
+pub type Forecaster = Box<dyn Fn(&Request) -> Forecasted + Send>;
 
 /// Why there is no forecast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +42,7 @@ pub(crate) enum Refusal {
 struct Job {
     request: Request,
     /// Dropped unanswered when the forecaster panics.
-    reply: oneshot::Sender<Assessment>,
+    reply: oneshot::Sender<Forecasted>,
 }
 
 /// The queue and its threads.
@@ -66,12 +76,12 @@ impl Worker {
     }
 
     /// Waits for the forecast of one request.
-    pub(crate) async fn forecast(&self, request: Request) -> Result<Assessment, Refusal> {
+    pub(crate) async fn forecast(&self, request: Request) -> Result<Forecasted, Refusal> {
         self.submit(request)?.await.map_err(|_| Refusal::Panicked)
     }
 
     /// Queues one request, or refuses at once.
-    pub(crate) fn submit(&self, request: Request) -> Result<oneshot::Receiver<Assessment>, Refusal> {
+    pub(crate) fn submit(&self, request: Request) -> Result<oneshot::Receiver<Forecasted>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let queue = lock(&self.queue);
         let sender = queue.as_ref().ok_or(Refusal::Closed)?;

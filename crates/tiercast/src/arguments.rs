@@ -12,6 +12,7 @@ use tiercast_trainer::certify::Promise;
 use tiercast_trainer::train::SWITCHES;
 
 use crate::encoders::CACHE;
+use crate::observing::{DriftArguments, ForgetArguments, ReportArguments};
 use crate::replay::parse_fault;
 
 /// Where configuration is, unless another file is named.
@@ -100,6 +101,12 @@ pub(crate) enum Command {
     /// last message of the user.
     /// POST /replay/faults switches faults, GET /replay/stats counts every call.
     Replay(ReplayArguments),
+    /// What a journal says of a period: cost and savings, quality by the way of the answer, escalations, drift.
+    Report(ReportArguments),
+    /// Say what has drifted in a journal, for cron: inputs, predictions, outcomes, prices, latencies.
+    ///
+    /// Exit code 0 where nothing has, 3 where something has, 1 where the journal cannot be read.
+    Drift(DriftArguments),
     /// Run a recipe of stages.
     #[command(subcommand)]
     Pipeline(PipelineCommand),
@@ -153,6 +160,8 @@ pub(crate) enum DataCommand {
         #[arg(long, default_value = "datasets/reference")]
         out: PathBuf,
     },
+    /// Delete what a journal keeps of a session or a cohort, and what was said of it; the server may run on.
+    Forget(ForgetArguments),
 }
 
 #[derive(Debug, Args)]

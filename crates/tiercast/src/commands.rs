@@ -32,7 +32,7 @@ use crate::arguments::{
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
 use crate::{
-    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, replies,
+    observing,    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, replies,
     route, serve, suite, tier,
 };
 
@@ -70,6 +70,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             )?;
         }
         Command::Plan(arguments) => plan::run(&arguments)?,
+        Command::Report(arguments) => observing::report(&arguments)?,
+        Command::Drift(arguments) => return observing::drift_command(&arguments),
+        Command::Data(DataCommand::Forget(arguments)) => observing::forget_command(&arguments)?,
         Command::Serve(arguments) => {
             serve::serve(
                 &arguments.checkpoint,

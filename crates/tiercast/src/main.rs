@@ -8,6 +8,7 @@ mod data;
 mod doctor;
 mod encoders;
 mod judge;
+mod observing;
 mod pipeline;
 mod plan;
 mod policies;

@@ -11,15 +11,23 @@ use anyhow::Context;
 use tiercast_budgets::sqlite::SqliteStore;
 use tiercast_budgets::store::Store;
 use tiercast_budgets::valkey::ValkeyStore;
+use tiercast_journal::Journal;
+use tiercast_observation::drift::Monitor;
 use tiercast_predictor::answers::Reply;
 use tiercast_predictor::device::DeviceKind;
+use tiercast_predictor::features::FEATURE_VERSION;
 use tiercast_predictor::predictor::Predictor;
+use tiercast_records::reference::Reference;
+use tiercast_server::observer::Watch;
 use tiercast_server::serving::Checkpoint;
 use tiercast_server::settings::Settings;
 use tiercast_server::settings::budgets::{BudgetSettings, StoreKind};
 use tiercast_server::state::{AnswerJudge, Parts, Source, State};
-use tiercast_server::worker::Forecaster;
+use tiercast_server::worker::{Forecasted, Forecaster};
+use tiercast_telemetry::exporter::Exporter;
+use tiercast_telemetry::targets::{Target, Targets};
 use tiercast_upstream::client::Client;
+use tiercast_upstream::settings::EndpointSettings;
 use tokio::net::TcpListener;
 
 /// How often the settings' file is looked at.
@@ -84,6 +92,41 @@ fn answers(predictor: &Arc<Predictor>) -> Option<AnswerJudge> {
     }))
 }
 
+/// What the server is observed by.
+fn watch_of(settings: &Settings, reference: Option<Reference>) -> anyhow::Result<Watch> {
+    let mut watch = Watch::without_journal(Monitor::new(reference, settings.drift().clone())?)?;
+    if let Some(opening) = settings.journal().opening() {
+        let opening_it = || format!("opening the journal in {}", opening.folder.display());
+        let journal = Journal::open(&opening).with_context(opening_it)?;
+        watch = watch.with_journal(journal, settings.journal().keep());
+    }
+    if let Some(traces) = settings.traces() {
+        let exporter = Exporter::start(traces, variable).context("setting up [traces]")?;
+        watch = watch.with_traces(exporter, targets(settings));
+    }
+    Ok(watch)
+}
+
+/// What traces say of the tiers' endpoints.
+fn targets(settings: &Settings) -> Targets {
+    let of = |(tier, endpoint): (&str, &EndpointSettings)| (tier.to_owned(), target(tier, endpoint));
+    settings.endpoints().map(of).collect()
+}
+
+fn target(tier: &str, endpoint: &EndpointSettings) -> Target {
+    let authority = endpoint.host();
+    let (address, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => (host, port.parse().ok()),
+        _ => (authority.as_str(), None),
+    };
+    Target {
+        provider: None,
+        model: Some(endpoint.model().unwrap_or(tier).to_owned()),
+        address: (!address.is_empty()).then(|| address.to_owned()),
+        port,
+    }
+}
+
 /// Opens the store of the budgets, where there are any.
 async fn budgets(settings: &BudgetSettings) -> anyhow::Result<Option<Arc<dyn Store>>> {
     if !settings.has_limits() {
@@ -115,12 +158,19 @@ fn open(
     let predictor = Arc::new(Predictor::open(checkpoint, device).with_context(opening)?);
     let forecaster = || -> Forecaster {
         let predictor = Arc::clone(&predictor);
-        Box::new(move |request| predictor.assess_one(&predictor.features(request)))
+        Box::new(move |request| {
+            let features = predictor.features(request);
+            Forecasted {
+                assessment: predictor.assess_one(&features),
+                features,
+            }
+        })
     };
     let source = config.map(|path| -> Source {
         let path = path.to_owned();
         Box::new(move || read(&path).map_err(|error| format!("reading {}: {error}", path.display())))
     });
+    let observed = watch_of(&settings, predictor.reference().cloned())?;
     let parts = Parts {
         checkpoint: Checkpoint {
             id: predictor.id().to_owned(),
@@ -128,6 +178,8 @@ fn open(
             service_levels: predictor.service_levels(),
             cascade: predictor.cascade().cloned(),
             certificate: predictor.certificate().cloned(),
+            tasks: predictor.tasks().to_vec(),
+            feature_version: FEATURE_VERSION,
         },
         forecasters: (0..settings.workers()).map(|_| forecaster()).collect(),
         settings,
@@ -136,6 +188,7 @@ fn open(
         budgets,
         env: Box::new(variable),
         source,
+        watch: observed,
     };
     State::new(parts).with_context(|| match config {
         Some(path) => format!("setting up what {} says", path.display()),

@@ -150,6 +150,7 @@ mod tests {
                     sufficient: true,
                 },
                 enough: None,
+                task: None,
             };
             let row = Row {
                 encoded: Encoded {

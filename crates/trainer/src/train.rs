@@ -6,13 +6,16 @@ use tiercast_predictor::calibration::TierCalibration;
 use tiercast_predictor::cascade::CascadeFit;
 use tiercast_predictor::checkpoint::{Calibration, Contents, DataFile};
 use tiercast_predictor::device::{DeviceError, DeviceKind};
+use tiercast_predictor::features::FEATURE_VERSION;
 use tiercast_predictor::member::Member;
 use tiercast_predictor::model::{Model, Raw};
 use tiercast_predictor::network::{Ensemble, NetworkConfig, QualityNetwork};
 use tiercast_predictor::predictor::assessment_of;
+use tiercast_predictor::surface::NAMES;
 use tiercast_predictor::views::{Pmf, Tables};
 use tiercast_predictor::weights;
 use tiercast_records::features::Features;
+use tiercast_records::reference::Reference;
 use tiercast_records::outcomes::Outcomes;
 use tiercast_routing::catalog::Catalog;
 use tiercast_routing::distribution::GRID;
@@ -204,6 +207,7 @@ pub fn train(
         tables,
         neighbours: model.neighbours,
         pool: model.pool,
+        reference: reference(&prepared.train, features),
         cascade,
         classifier,
         catalog: prepared.catalog,
@@ -217,6 +221,13 @@ pub fn train(
         provenance,
     };
     Ok(Trained { contents, curves })
+}
+
+/// What the training prompts are like. Their tasks are left out: those that are guessed of requests differ from
+/// the told ones also where nothing has drifted.
+fn reference(train: &[Row], features: &[Features]) -> Option<Reference> {
+    let rows = train.iter().map(|row| (&features[row.prompt], None));
+    Reference::fit(FEATURE_VERSION, &NAMES, rows)
 }
 
 /// The cascade, with forecasts of training rows out of fold (`known`, before calibration) and of validation.

@@ -4,7 +4,9 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use axum::http::request::Builder;
+use tiercast_observation::drift::{self, Monitor};
 use tiercast_predictor::checkpoint::ServiceLevels;
+use tiercast_records::features::Features;
 use tiercast_routing::catalog::{Capabilities, Catalog, Tier};
 use tiercast_routing::decide::Forecast;
 use tiercast_routing::distribution::QualityDistribution;
@@ -19,7 +21,8 @@ use tiercast_upstream::client::Client;
 use crate::serving::Checkpoint;
 use crate::settings::Settings;
 use crate::state::Parts;
-use crate::worker::Forecaster;
+use crate::observer::Watch;
+use crate::worker::{Forecasted, Forecaster};
 
 fn catalog() -> Catalog {
     let tier = |name: &str, class, price, seconds| Tier {
@@ -56,6 +59,7 @@ fn assessment(sufficient: bool) -> Assessment {
         forecasts: forecasts(),
         evidence,
         enough: None,
+        task: None,
     }
 }
 
@@ -90,7 +94,10 @@ fn forecaster() -> (Forecaster, Gate) {
             }
             _ => {}
         }
-        assessment(!request.ask.trim().is_empty())
+        Forecasted {
+            assessment: assessment(!request.ask.trim().is_empty()),
+            features: Features::default(),
+        }
     };
     (Box::new(forecaster), Gate { begun, go_on })
 }
@@ -108,6 +115,8 @@ pub(super) fn parts(settings: &str, forecaster: Forecaster) -> Parts {
             service_levels: ServiceLevels { auto: 0.75, cheap: 0.5 },
             certificate: None,
             cascade: None,
+            tasks: Vec::new(),
+            feature_version: 1,
         },
         settings: Settings::parse(settings).unwrap(),
         forecasters: vec![forecaster],
@@ -116,6 +125,7 @@ pub(super) fn parts(settings: &str, forecaster: Forecaster) -> Parts {
         answers: None,
         env: Box::new(|_| None),
         source: None,
+        watch: Watch::without_journal(Monitor::new(None, drift::Settings::default()).unwrap()).unwrap(),
     }
 }
 
@@ -580,7 +590,10 @@ async fn ready_once_a_forecast_has_come_back() {
     let (go_on, wait) = channel::<()>();
     let slow: Forecaster = Box::new(move |_| {
         wait.recv().unwrap();
-        assessment(true)
+        Forecasted {
+            assessment: assessment(true),
+            features: Features::default(),
+        }
     });
     let state = State::new(parts("", slow)).unwrap();
     assert_eq!(
@@ -611,7 +624,7 @@ async fn draining_answers_what_is_queued() {
     let drained = Arc::clone(&state);
     tokio::task::spawn_blocking(move || drained.drain()).await.unwrap();
     for job in jobs {
-        assert_eq!(job.await.unwrap().forecasts.len(), 3);
+        assert_eq!(job.await.unwrap().assessment.forecasts.len(), 3);
     }
     let request = post_route(&[]).body(chat(None, "hello")).unwrap();
     refused(&state, request, 503, "shutting_down", &[]).await;

@@ -39,11 +39,13 @@ pub(super) async fn attempt(
     way: &Way,
     asked: &Asked,
     headers: &HeaderMap,
-    mut settle: Settle,
+    (mut settle, traceparent): (Settle, String),
     deadline: Instant,
     serving: &Serving,
 ) -> Result<Response, Failure> {
+    settle.speaks(asked.dialect, asked.is_streamed());
     let admission = upstream.admit().map_err(|wait| {
+        settle.fail(ErrorKind::CircuitOpen.name());
         let mut error = upstream.failure(ErrorKind::CircuitOpen, "not asked, since it failed too often in a row");
         error.retry_after = Some(wait);
         (error, Vec::new())
@@ -52,7 +54,7 @@ pub(super) async fn attempt(
         .settings()
         .timeout()
         .min(deadline.saturating_duration_since(Instant::now()));
-    let begun = tokio::time::timeout(limit, begin(upstream, way, asked, headers, &mut settle)).await;
+    let begun = tokio::time::timeout(limit, begin(upstream, way, asked, (headers, &traceparent), &mut settle)).await;
     let begun = begun.unwrap_or_else(|_| {
         let what = format!("no reply within {:.1} s", limit.as_secs_f64());
         Err((upstream.failure(ErrorKind::Timeout, what), Vec::new()))
@@ -62,6 +64,7 @@ pub(super) async fn attempt(
             admission.finish(Health::Alive);
             Ok(match begun {
                 Begun::Whole { body, headers } => {
+                    settle.gives(&body);
                     settle.end(Outcome::Complete);
                     whole(body, &headers)
                 }
@@ -80,7 +83,7 @@ pub(super) async fn attempt(
         }
         Err((error, body)) => {
             admission.finish(error.kind.health());
-            settle.end(Outcome::Failed);
+            settle.fail(error.kind.name());
             Err((error, body))
         }
     }
@@ -104,11 +107,14 @@ async fn begin(
     upstream: &Upstream,
     way: &Way,
     asked: &Asked,
-    headers: &HeaderMap,
+    (headers, traceparent): (&HeaderMap, &str),
     settle: &mut Settle,
 ) -> Result<Begun, Failure> {
     let bare = |error: CallError| (error, Vec::new());
-    let passed_on = passed_on(headers, way.dialect);
+    let mut passed_on = passed_on(headers, way.dialect);
+    if !traceparent.is_empty() {
+        passed_on.push(("traceparent", traceparent));
+    }
     let answer = upstream
         .send(way.dialect, way.body.clone(), &passed_on)
         .await

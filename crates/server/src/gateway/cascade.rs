@@ -14,12 +14,14 @@ use tiercast_routing::cascade::{Allowance, Call, Cascade, Expected, Step};
 use tiercast_upstream::error::CallError;
 
 use super::evidence::LONGEST_ANSWER;
-use super::{Failed, Run, Sent, leads_on, respond};
+use super::{Failed, Run, Sent, Why, leads_on, respond};
 use crate::error::Error;
 
 /// An answer that waits for its judgement.
 struct Held {
     tier: usize,
+    /// Its place among the request's calls.
+    at: usize,
     parts: Parts,
     body: Bytes,
 }
@@ -44,6 +46,8 @@ impl Run<'_> {
                 Some(Step::Call(tier)) => tier,
                 Some(Step::Accept(at)) => {
                     let (quality, of) = (calls[at].quality, held.swap_remove(at));
+                    let text = self.decided.record.keeps_text().then(|| self.said(&of.body).text);
+                    self.decided.record.answered_by(of.at, text);
                     return Ok(self.accepted(
                         Response::from_parts(of.parts, Body::from(of.body)),
                         of.tier,
@@ -60,23 +64,27 @@ impl Run<'_> {
                 }
             };
             // A call follows either a failure or an answer that was not good enough.
-            let before = failed.last().filter(|_| failed.len() > n_told);
-            if let (None, Some(before)) = (before, calls.last()) {
-                self.state.escalated(self.name(before.tier), self.name(tier));
-            }
+            let why = match (failed.last().filter(|_| failed.len() > n_told), calls.last()) {
+                (Some(before), _) => Why::After(before),
+                (None, Some(before)) => {
+                    self.state.escalated(self.name(before.tier), self.name(tier));
+                    Why::Escalation
+                }
+                (None, None) => Why::Chosen,
+            };
             // Whatever a last stage says is accepted: it need not wait, and nothing more need be known of it.
             let is_last = is_last(cascade.stages(), &expected, tier, &calls);
             let n_more = if is_last { 0 } else { n_samples - 1 };
             let (sent, samples) = join(
-                Box::pin(self.send(tier, n_sent, before)),
+                Box::pin(self.send(tier, n_sent, why)),
                 self.samples(tier, n_more, n_sent + 1),
             )
             .await;
             let sent = sent?;
             n_sent += 1 + n_more;
             n_told = failed.len();
-            let response = match sent {
-                Sent::Begun(response) => response,
+            let (response, at) = match sent {
+                Sent::Begun(response, at) => (response, at),
                 Sent::Skipped(spent) if calls.is_empty() && failed.is_empty() => return Err(spent),
                 Sent::Skipped(_) => {
                     expected[tier] = None;
@@ -94,6 +102,7 @@ impl Run<'_> {
                 }
             };
             if is_last {
+                self.decided.record.answered_by(at, None);
                 let quality = self.decided.forecasts[tier].quality.mean();
                 return Ok(self.accepted(response, tier, quality, &calls, &failed));
             }
@@ -104,12 +113,13 @@ impl Run<'_> {
                 continue;
             };
             let quality = self.judge(tier, &self.said(&body), &samples, &mut n_sent).await;
+            self.decided.record.estimated(at, quality);
             calls.push(Call {
                 tier,
                 quality,
                 cost_usd: expected[tier].map_or(0.0, |of| of.cost_usd),
             });
-            held.push(Held { tier, parts, body });
+            held.push(Held { tier, at, parts, body });
         }
     }
 

@@ -9,7 +9,7 @@ use tiercast_chat::{Said, ask_back, said, said_in_stream, told_probability};
 
 use super::asked::Asked;
 use super::ways::Ways;
-use super::{Run, Sent};
+use super::{Run, Sent, Why};
 
 /// Longest answer that is read; a longer one counts as broken off.
 pub(super) const LONGEST_ANSWER: usize = 16 << 20;
@@ -23,7 +23,7 @@ impl Run<'_> {
     }
 
     async fn sample(&self, tier: usize, n_attempts: usize) -> Option<Said> {
-        let Ok(Sent::Begun(response)) = self.send(tier, n_attempts, None).await else {
+        let Ok(Sent::Begun(response, _)) = self.send(tier, n_attempts, Why::Evidence).await else {
             return None;
         };
         self.read(response).await.filter(|said| said.finish.is_some())

@@ -106,6 +106,7 @@ impl Relay {
     /// The next bytes for the client.
     async fn next(&mut self) -> Option<Vec<u8>> {
         if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
+            self.settle.gives(&first);
             return Some(first);
         }
         while !self.is_over {
@@ -113,6 +114,7 @@ impl Relay {
             let bytes = match tokio::time::timeout(limit, self.answer.chunk()).await {
                 Ok(Ok(Some(chunk))) => {
                     let bytes = self.pipe.push(&chunk);
+                    self.settle.gives(&bytes);
                     self.settle.note(self.pipe.summary());
                     if self.pipe.is_over() {
                         self.end();
@@ -121,6 +123,7 @@ impl Relay {
                 }
                 Ok(Ok(None)) => {
                     let bytes = self.pipe.finish();
+                    self.settle.gives(&bytes);
                     self.end();
                     self.with_failure(bytes)
                 }

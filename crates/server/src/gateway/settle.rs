@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tiercast_budgets::amount::Amount;
-use tiercast_chat::{StreamSummary, Usage};
+use serde_json::Value;
+use tiercast_chat::{Dialect, StreamSummary, Usage, said, said_in_stream};
 use tiercast_routing::catalog::Tier;
+use tiercast_records::journal::{Label, Role};
 use tiercast_routing::decide::Forecast;
 
 use crate::accounts::{Call, Outcome};
 use crate::budgets::Hold;
 use crate::latency::Wait;
+use crate::record::{Record, milliseconds};
 use crate::state::State;
 
 /// Bytes per token where an endpoint tells no tokens; English text has about four.
 const BYTES_PER_TOKEN: f64 = 4.0;
+
+/// Bytes of a reply that are kept to be read; what comes after is lost to the journal alone.
+const LONGEST_TEXT: usize = 1 << 20;
 
 /// What a call is a part of.
 pub(crate) struct Part {
@@ -25,6 +31,10 @@ pub(crate) struct Part {
     pub(crate) step: Option<String>,
     /// What it holds of budgets.
     pub(crate) hold: Option<Hold>,
+    /// The request.
+    pub(crate) record: Arc<Record>,
+    /// Why it is made.
+    pub(crate) role: Role,
 }
 
 /// A call under way.
@@ -39,11 +49,26 @@ pub(crate) struct Settle {
     outcome: Outcome,
     usage: Option<Usage>,
     n_bytes: usize,
+    /// Its place among the request's calls.
+    at: usize,
+    first_token_ms: Option<f32>,
+    error: Option<&'static str>,
+    /// What the client got, where text is kept.
+    text: Option<Text>,
+}
+
+/// The reply, piece by piece.
+struct Text {
+    bytes: Vec<u8>,
+    read: fn(&[u8], Dialect) -> String,
+    dialect: Dialect,
 }
 
 impl Settle {
-    pub(crate) fn new(state: Arc<State>, tier: &Tier, forecast: &Forecast, of: Part) -> Self {
-        Self {
+    /// Also returns what the endpoint is told of the trace.
+    pub(crate) fn new(state: Arc<State>, tier: &Tier, forecast: &Forecast, of: Part) -> (Self, String) {
+        let (at, traceparent) = of.record.begin(&tier.name, of.role);
+        let settle = Self {
             state,
             tier: tier.clone(),
             forecast: *forecast,
@@ -53,7 +78,40 @@ impl Settle {
             outcome: Outcome::ClientGone,
             usage: None,
             n_bytes: 0,
+            at,
+            first_token_ms: None,
+            error: None,
+            text: None,
+        };
+        (settle, traceparent)
+    }
+
+    /// Its place among the request's calls.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What the client gets is in this dialect; it is kept where text is.
+    pub(crate) fn speaks(&mut self, dialect: Dialect, is_streamed: bool) {
+        if self.of.record.keeps_text() {
+            let (bytes, read) = (Vec::new(), if is_streamed { text_of_stream } else { text_of });
+            self.text = Some(Text { bytes, read, dialect });
         }
+    }
+
+    /// The client gets these bytes.
+    pub(crate) fn gives(&mut self, bytes: &[u8]) {
+        if let Some(text) = &mut self.text
+            && text.bytes.len() < LONGEST_TEXT
+        {
+            text.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// It failed before anything came.
+    pub(crate) fn fail(&mut self, kind: &'static str) {
+        self.error = Some(kind);
+        self.end(Outcome::Failed);
     }
 
     /// The first piece of the reply has come.
@@ -64,6 +122,7 @@ impl Settle {
                 .latencies
                 .record(&self.tier.name, Wait::FirstToken, seconds, now);
             self.state.metrics.first_byte(&self.tier.name, seconds);
+            self.first_token_ms = Some(milliseconds(self.start));
         }
     }
 
@@ -113,6 +172,18 @@ impl Drop for Settle {
         let name = &self.tier.name;
         self.state.accounts.settle(name, &call);
         self.state.metrics.call(name, &call);
+        let reply = self.text.take().map(|text| (text.read)(&text.bytes, text.dialect));
+        self.of.record.end(self.at, reply, |of| {
+            of.outcome = Label::from(call.outcome.name());
+            of.error = self.error.map(Label::from);
+            of.input_tokens = call.input_tokens;
+            of.cached_tokens = call.cached_tokens;
+            of.output_tokens = call.output_tokens;
+            of.is_estimated = call.is_estimated;
+            of.cost_usd = call.cost_usd;
+            of.first_token_ms = self.first_token_ms;
+            of.total_ms = milliseconds(self.start);
+        });
         if let (Some(session), true) = (&self.of.session, self.is_begun) {
             let tokens = call.input_tokens + call.output_tokens;
             self.state.sessions.record(session, name, tokens, Instant::now());
@@ -134,4 +205,14 @@ impl Drop for Settle {
             "call settled"
         );
     }
+}
+
+fn text_of(bytes: &[u8], dialect: Dialect) -> String {
+    let body: Option<Value> = serde_json::from_slice(bytes).ok();
+    let said = body.as_ref().and_then(Value::as_object).map(|body| said(body, dialect));
+    said.and_then(Result::ok).unwrap_or_default().text
+}
+
+fn text_of_stream(bytes: &[u8], dialect: Dialect) -> String {
+    said_in_stream(bytes, dialect).text
 }
