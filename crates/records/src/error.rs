@@ -32,6 +32,32 @@ pub enum RecordsError {
         /// What the Parquet reader said.
         source: ParquetError,
     },
+    /// A segment of a journal that was written by a newer build.
+    #[error(
+        "{} is a segment of journal version {found}, and this build reads versions up to {known}. \
+         Read the journal with the newer build that wrote it",
+        file.display()
+    )]
+    NewerSegment {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that is read here.
+        known: u32,
+    },
+    /// A segment of a journal that is not whole.
+    #[error(
+        "{} is no whole segment of a journal: it is cut short or damaged. Put back a copy of it, or move it away: \
+         its rows are then missing, all others stay",
+        file.display()
+    )]
+    BrokenSegment {
+        /// The file.
+        file: PathBuf,
+        /// What the Parquet reader said.
+        source: ParquetError,
+    },
     /// Readable, but what it says breaks a rule.
     #[error("{}: {problem}", file.display())]
     Invalid {

@@ -9,8 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::Features;
 
+mod cells;
+mod columns;
+mod reading;
+mod rows;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+pub use reading::{Parts, read_feedback, read_served};
+pub use writing::{Sink, Written, write_feedback, write_served};
+
 /// Version of these rows; a reader refuses newer ones by name.
 pub const JOURNAL_VERSION: u32 = 1;
+
+/// Keys of a segment's metadata: version of its rows, and their kind.
+const VERSION_KEY: &str = "tiercast.journal_version";
+const KIND_KEY: &str = "tiercast.journal_kind";
 
 /// A word from a bounded set, shared between rows.
 pub type Label = Arc<str>;
@@ -23,6 +39,26 @@ pub enum Entry {
     Served(Box<Served>),
     /// What was said of one.
     Feedback(Feedback),
+}
+
+/// What the rows of a segment are: all are of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    /// [`Served`].
+    Served,
+    /// [`Feedback`].
+    Feedback,
+}
+
+impl SegmentKind {
+    /// As it is written in metadata and file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Feedback => "feedback",
+        }
+    }
 }
 
 /// A request: decision and calls.
@@ -115,6 +151,24 @@ pub enum Role {
     Escalation,
 }
 
+impl Role {
+    const ALL: [Self; 3] = [Self::Chosen, Self::Fallback, Self::Escalation];
+
+    /// As it is written in JSON and in segments.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::Fallback => "fallback",
+            Self::Escalation => "escalation",
+        }
+    }
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
 /// A call to a tier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -171,6 +225,23 @@ pub enum About {
     Session(String),
 }
 
+impl About {
+    /// `decision` or `session`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Decision(_) => "decision",
+            Self::Session(_) => "session",
+        }
+    }
+
+    /// Id of the decision, or name of the session.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Decision(id) | Self::Session(id) => id,
+        }
+    }
+}
+
 /// Feedback in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -186,6 +257,13 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    const ALL: [Self; 4] = [Self::GoodFit, Self::Underpowered, Self::Overprovisioned, Self::Failed];
+
+    /// The verdict of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.name() == name)
+    }
+
     /// As it is written in JSON and in metrics.
     pub fn name(self) -> &'static str {
         match self {
