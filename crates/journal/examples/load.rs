@@ -233,7 +233,7 @@ fn row(i: usize) -> Served {
         prompt_hash: format!("{:032x}", i / 2),
         features: None,
         prompt: None,
-        reply: None,
         trace: None,
+        reply: None,
     }
 }

@@ -57,8 +57,8 @@ pub(super) fn served(i: usize) -> Served {
         prompt_hash: format!("{i:032x}"),
         features: None,
         prompt: Some(format!("What is {i}?")),
-        reply: None,
         trace: None,
+        reply: None,
     }
 }
 
