@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::Features;
 
+mod trace;
+
+pub use trace::Trace;
+
 /// Version of these rows; a reader refuses newer ones by name.
 pub const JOURNAL_VERSION: u32 = 1;
 
@@ -76,6 +80,9 @@ pub struct Served {
     pub prompt: Option<String>,
     /// The reply, where text is kept.
     pub reply: Option<String>,
+    /// Where it stands in a trace, where traces are made. Not kept.
+    #[serde(skip)]
+    pub trace: Option<Trace>,
 }
 
 /// What was expected of a tier.
@@ -136,9 +143,11 @@ pub struct Call {
     pub is_estimated: bool,
     /// Settled cost, US dollars.
     pub cost_usd: f64,
-    /// Milliseconds to the first piece of the reply, where it began.
+    /// Milliseconds from the decision, [`Served::time_ms`], to its start.
+    pub start_ms: f32,
+    /// Milliseconds from its start to the first piece of the reply, where it began.
     pub first_token_ms: Option<f32>,
-    /// Milliseconds to its end.
+    /// Milliseconds from its start to its end.
     pub total_ms: f32,
     /// Estimate of the answer's quality, where a cascade read it.
     pub estimate: Option<f32>,
@@ -216,7 +225,8 @@ impl Feedback {
 impl Served {
     /// All that its calls cost, US dollars.
     pub fn cost_usd(&self) -> f64 {
-        self.calls.iter().map(|call| call.cost_usd).sum()
+        // From zero on: the sum of no numbers is -0.0.
+        self.calls.iter().fold(0.0, |sum, call| sum + call.cost_usd)
     }
 
     /// The call whose reply the client got.
