@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::run::checkout;
 
 /// A crate and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("routing", &[]),
     ("chat", &["routing"]),
     ("statistics", &[]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("budgets", &[]),
     ("journal", &["records"]),
     ("observation", &["records", "routing", "statistics"]),
+    ("telemetry", &["records"]),
     ("predictor", &["encoder", "records", "chat", "routing", "statistics"]),
     (
         "trainer",
@@ -29,6 +30,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "budgets",
             "journal",
             "observation",
+            "telemetry",
             "upstream",
             "predictor",
             "records",
@@ -50,6 +52,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "budgets",
             "journal",
             "observation",
+            "telemetry",
             "upstream",
             "predictor",
             "encoder",
