@@ -33,7 +33,7 @@ fn check(span: &Span, expected: &[(&str, &str)]) {
 
 /// Milliseconds after the decision.
 fn after(ns: u64) -> f64 {
-    (ns as f64 - DECIDED_MS as f64 * 1e6) / 1e6
+    (i128::from(ns) - i128::from(DECIDED_MS) * 1_000_000) as f64 / 1e6
 }
 
 fn times(span: &Span) -> (f64, f64) {
