@@ -1,1 +1,79 @@
-//! The report as a page.
+//! The report as a page: HTML, Markdown, and JSON by serde. All three are views of one [`Report`].
+
+use serde::Serialize;
+
+use crate::summary::figures::Figures;
+
+mod chart;
+mod content;
+mod html;
+mod markdown;
+mod number;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+/// A period of a journal, as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// What it is of, in a line.
+    pub title: String,
+    /// Rows that were read, feedback among them.
+    pub rows: u64,
+    /// What the reader has to know of the journal: broken segments, rows that were dropped, text that was cut.
+    pub notes: Vec<String>,
+    /// What drift was found, worst first.
+    pub findings: Vec<FindingView>,
+    /// The figures. The first of their series over time is drawn.
+    pub figures: Figures,
+}
+
+/// A finding of drift, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FindingView {
+    /// What kind of thing drifted: `inputs`, `predictions`, `outcomes`, `price`, `latency`.
+    pub kind: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Tier, task, cohort or signal that it was seen in.
+    pub what: String,
+    /// One sentence.
+    pub says: String,
+    /// What to do about it.
+    pub do_this: String,
+    /// When it was found, milliseconds since 1970.
+    pub at_ms: Option<i64>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// Look at it this week.
+    Warning,
+    /// Look at it today.
+    Alarm,
+}
+
+impl Severity {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Alarm => "alarm",
+        }
+    }
+}
+
+/// One page that needs nothing else: no scripts, no assets.
+pub fn html(report: &Report) -> String {
+    html::page(report)
+}
+
+/// The same as Markdown, with tables instead of charts.
+pub fn markdown(report: &Report) -> String {
+    markdown::page(report)
+}

@@ -1,0 +1,142 @@
+//! Expected cost and quality of other dials on the same requests, from their forecasts.
+
+use super::cost::Forecast;
+use super::figures::{FloorPoint, Point};
+use super::sum::Sum;
+
+/// Floors on expected quality: 0, 0.05, ..., 1.
+const N_FLOORS: usize = 21;
+
+/// Sums of expected cost and quality.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct PointSums {
+    pub(crate) n: u64,
+    cost: Sum,
+    quality: Sum,
+}
+
+impl PointSums {
+    #[inline]
+    pub(crate) fn add(&mut self, cost: f64, quality: f64) {
+        self.n += 1;
+        self.cost.add(cost);
+        self.quality.add(quality);
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.n += other.n;
+        self.cost.merge(other.cost);
+        self.quality.merge(other.quality);
+    }
+
+    pub(crate) fn quality_mean(&self) -> Option<f64> {
+        self.quality.mean(self.n)
+    }
+
+    pub(crate) fn cost_mean(&self) -> Option<f64> {
+        self.cost.mean(self.n)
+    }
+
+    pub(crate) fn figures(&self) -> Option<Point> {
+        Some(Point {
+            n: self.n,
+            cost_usd: self.cost_mean()?,
+            quality: self.quality_mean()?,
+        })
+    }
+}
+
+/// The cheapest tier whose expected quality reaches a floor, for a grid of floors; where none does, the best one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Frontier {
+    floors: [PointSums; N_FLOORS],
+    /// Tiers of the row at hand by cost; kept for its memory.
+    order: Vec<(f64, f64)>,
+}
+
+impl Frontier {
+    pub(crate) fn add(&mut self, forecasts: &[Forecast]) {
+        self.order.clear();
+        let open = forecasts.iter().filter(|forecast| forecast.is_open);
+        self.order
+            .extend(open.map(|forecast| (forecast.cost, forecast.quality)));
+        self.order
+            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.total_cmp(&a.1)));
+        // Of equally good ones the first, which is the cheapest.
+        let better = |best: (f64, f64), tier: &(f64, f64)| if tier.1 > best.1 { *tier } else { best };
+        let Some(first) = self.order.first() else { return };
+        let best = self.order.iter().fold(*first, better);
+        let mut at = 0;
+        for (i, sums) in self.floors.iter_mut().enumerate() {
+            // As the floor rises, the cheapest tier that reaches it only moves to dearer ones.
+            while self.order.get(at).is_some_and(|tier| tier.1 < floor(i)) {
+                at += 1;
+            }
+            let (cost, quality) = self.order.get(at).copied().unwrap_or(best);
+            sums.add(cost, quality);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.floors
+            .iter_mut()
+            .zip(&other.floors)
+            .for_each(|(sums, more)| sums.merge(more));
+    }
+
+    pub(crate) fn figures(&self) -> Vec<FloorPoint> {
+        let of = |(i, sums): (usize, &PointSums)| {
+            Some(FloorPoint {
+                floor: floor(i),
+                point: sums.figures()?,
+            })
+        };
+        self.floors.iter().enumerate().filter_map(of).collect()
+    }
+}
+
+fn floor(i: usize) -> f64 {
+    i as f64 / (N_FLOORS - 1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forecast(cost: f64, quality: f64) -> Forecast {
+        Forecast {
+            slot: 0,
+            quality,
+            cost,
+            is_open: true,
+            real: None,
+        }
+    }
+
+    #[test]
+    fn the_cheapest_that_reaches_the_floor_else_the_best() {
+        let mut frontier = Frontier::default();
+        let closed = Forecast {
+            is_open: false,
+            ..forecast(0.1, 1.0)
+        };
+        frontier.add(&[forecast(3.0, 0.9), forecast(1.0, 0.4), closed, forecast(2.0, 0.7)]);
+        frontier.add(&[forecast(1.0, 0.2)]);
+        let at = |i: usize| frontier.figures()[i];
+        assert_eq!((at(0).point.cost_usd, at(0).point.quality), (1.0, 0.30000000000000004));
+        // Floor 0.5: the second tier, and the only one there is.
+        assert_eq!((at(10).floor, at(10).point.cost_usd), (0.5, 1.5));
+        // Nothing reaches 1: the best of each.
+        assert_eq!((at(20).point.cost_usd, at(20).point.n), (2.0, 2));
+    }
+
+    #[test]
+    fn no_open_tier_is_no_point() {
+        let mut frontier = Frontier::default();
+        frontier.add(&[Forecast {
+            is_open: false,
+            ..forecast(1.0, 1.0)
+        }]);
+        assert!(frontier.figures().is_empty());
+    }
+}
