@@ -201,7 +201,7 @@ fn row(i: usize, chance: &mut Chance, task: &Label, cohort: &Label, tiers: &[Lab
         checkpoint: checkpoint.clone(),
         feature_version: 3,
         target: Some(0.75),
-        propensity: if i % 50 == 0 { 0.05 } else { 0.95 },
+        propensity: if i.is_multiple_of(50) { 0.05 } else { 0.95 },
         chosen: tiers.iter().position(|tier| *tier == calls[0].tier).unwrap_or(0),
         tiers: expected,
         evidence: true,

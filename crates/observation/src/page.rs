@@ -56,7 +56,9 @@ impl From<&Finding> for FindingView {
             signals,
         } = &finding.what;
         let named = [("tier", tier), ("task", task), ("cohort", cohort)];
-        let named = named.iter().filter_map(|(kind, name)| Some(format!("{kind} {}", name.as_ref()?)));
+        let named = named
+            .iter()
+            .filter_map(|(kind, name)| Some(format!("{kind} {}", name.as_ref()?)));
         let signals = (!signals.is_empty()).then(|| format!("signals {}", signals.join(", ")));
         Self {
             kind: finding.kind.name().to_owned(),

@@ -1,6 +1,6 @@
 //! What the page says, before it is laid out: a line per question, then sections of tables.
 
-use super::number::{bounds, count, gain, optional, percent, score, shown, time, usd};
+use super::number::{bounds, count, gain, optional, percent, score, sentence, shown, time, usd};
 use super::table::Table;
 use super::{FindingView, Report, Severity};
 use crate::summary::figures::{CostBasis, Figures, QualityFigures, Saved};
@@ -161,7 +161,7 @@ fn escalated(figures: &Figures) -> Answer {
         remark: format!(
             "of the answered requests; {} answered by fallback. {}",
             count(fallbacks),
-            hint.as_deref().map(shown_sentence).unwrap_or_default()
+            hint.as_deref().map(sentence).unwrap_or_default()
         ),
         is_bad: hint.is_some(),
     }
@@ -186,14 +186,9 @@ fn drift(findings: &[FindingView]) -> Answer {
         } else {
             said.join(", ")
         },
-        remark: worst.map(|finding| shown_sentence(&finding.says)).unwrap_or_default(),
+        remark: worst.map(|finding| sentence(&finding.says)).unwrap_or_default(),
         is_bad: findings.iter().any(|finding| finding.severity > Severity::Note),
     }
-}
-
-/// A sentence may hold a label; it stays in its line.
-pub(super) fn shown_sentence(sentence: &str) -> String {
-    sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Everything below the answers and the findings.

@@ -2,8 +2,8 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::content::{Answer, Chart, Section, answers, sections, shown_sentence, subtitle};
-use super::number::{shown, time};
+use super::content::{Answer, Chart, Section, answers, sections, subtitle};
+use super::number::{sentence, shown, time};
 use super::table::{Cell, Column, Table};
 use super::{FindingView, Report, chart};
 
@@ -27,7 +27,7 @@ pub(super) fn page(report: &Report) -> String {
                 main {
                     h1 { (title) }
                     p.soft { (subtitle(report)) }
-                    @for note in &report.notes { p.note { (shown_sentence(note)) } }
+                    @for note in &report.notes { p.note { (sentence(note)) } }
                     div.answers { @for found in answers(report) { (answer(&found)) } }
                     (findings(&report.findings))
                     @for found in sections(report) { (section(&found, report)) }
@@ -62,8 +62,8 @@ fn findings(findings: &[FindingView]) -> Markup {
                                 strong { (finding.severity.name()) } " " (shown(&finding.kind)) ": " (shown(&finding.what))
                                 @if let Some(ms) = finding.at_ms { span.soft { " " (time(ms)) " UTC" } }
                             }
-                            p { (shown_sentence(&finding.says)) }
-                            p.do { (shown_sentence(&finding.do_this)) }
+                            p { (sentence(&finding.says)) }
+                            p.do { (sentence(&finding.do_this)) }
                         }
                     }
                 }

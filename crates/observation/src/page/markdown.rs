@@ -1,7 +1,7 @@
 //! The page as Markdown: for a pull request, a chat, a mail.
 
-use super::content::{answers, sections, shown_sentence, subtitle};
-use super::number::{shown, time};
+use super::content::{answers, sections, subtitle};
+use super::number::{sentence, shown, time};
 use super::table::{Cell, Table};
 use super::{FindingView, Report};
 
@@ -14,7 +14,7 @@ pub(super) fn page(report: &Report) -> String {
         report
             .notes
             .iter()
-            .map(|note| format!("> {}", escaped(&shown_sentence(note)))),
+            .map(|note| format!("> {}", escaped(&sentence(note)))),
     );
     let lines = answers(report).into_iter().map(|answer| {
         let remark = escaped(answer.remark.trim());
@@ -41,7 +41,7 @@ fn findings(findings: &[FindingView]) -> String {
             .map(|ms| format!(" ({} UTC)", time(ms)))
             .unwrap_or_default();
         let [kind, what] = [&finding.kind, &finding.what].map(|label| escaped(&shown(label)));
-        let [says, do_this] = [&finding.says, &finding.do_this].map(|text| escaped(&shown_sentence(text)));
+        let [says, do_this] = [&finding.says, &finding.do_this].map(|text| escaped(&sentence(text)));
         format!(
             "- **{}** {kind}: {what}{at}. {says} **{do_this}**",
             finding.severity.name()

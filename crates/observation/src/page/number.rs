@@ -103,17 +103,24 @@ pub(super) fn date(ms: i64) -> String {
 /// A label as it may be shown: in one line, without characters that turn the text around, not too long.
 pub(super) fn shown(label: &str) -> String {
     const MOST: usize = 60;
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    let visible = label.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c });
-    let short: String = visible.clone().take(MOST).collect();
+    let short: String = sentence(label).chars().take(MOST).collect();
     match label.chars().count() {
         0 => "(none)".to_owned(),
         n if n > MOST => format!("{short}…"),
         _ => short,
     }
+}
+
+/// A sentence that may hold a label: the same at any length.
+pub(super) fn sentence(text: &str) -> String {
+    let is_hidden = |c: char| {
+        let turns =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        turns || c.is_control()
+    };
+    text.chars()
+        .map(|c| if is_hidden(c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn grouped(digits: &str) -> String {

@@ -95,9 +95,8 @@ impl<K: Clone + Eq + Hash + Ord, V: Fold> Bounded<K, V> {
     }
 
     fn replace_rarest(&mut self, key: &K) -> usize {
-        let by_rank =
-            |(_, a): &(usize, &Row<K, V>), (_, b): &(usize, &Row<K, V>)| (a.rank, &a.key).cmp(&(b.rank, &b.key));
-        let (at, rank) = (self.rows.iter().enumerate().min_by(by_rank)).map_or((0, 0), |(at, row)| (at, row.rank));
+        let rarest = self.rows.iter().enumerate().min_by_key(|(_, row)| row.rank);
+        let (at, rank) = rarest.map_or((0, 0), |(at, row)| (at, row.rank));
         let old = std::mem::replace(&mut self.rows[at], Row::new(key.clone(), rank, V::default()));
         self.index.remove(&old.key);
         self.rest.merge(&old.value);
@@ -233,7 +232,7 @@ mod tests {
     #[test]
     fn nothing_is_missed_where_all_labels_have_room() {
         let mut table: Bounded<u64, u64> = Bounded::new(3);
-        [3, 1, 3, 2].map(|key| *table.count(&key) += 1);
+        [3, 1, 3, 2].iter().for_each(|key| *table.count(key) += 1);
         let found: Vec<_> = table
             .sorted()
             .iter()

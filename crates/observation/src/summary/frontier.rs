@@ -49,7 +49,9 @@ impl PointSums {
 /// The cheapest tier whose expected quality reaches a floor, for a grid of floors; where none does, the best one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Frontier {
-    floors: [PointSums; N_FLOORS],
+    n: u64,
+    cost: FloorSums,
+    quality: FloorSums,
     /// Tiers of the row at hand by cost; kept for its memory.
     order: Vec<(f64, f64)>,
 }
@@ -66,32 +68,70 @@ impl Frontier {
         let better = |best: (f64, f64), tier: &(f64, f64)| if tier.1 > best.1 { *tier } else { best };
         let Some(first) = self.order.first() else { return };
         let best = self.order.iter().fold(*first, better);
+        let (mut costs, mut qualities) = ([0.0; N_FLOORS], [0.0; N_FLOORS]);
         let mut at = 0;
-        for (i, sums) in self.floors.iter_mut().enumerate() {
+        for i in 0..N_FLOORS {
             // As the floor rises, the cheapest tier that reaches it only moves to dearer ones.
             while self.order.get(at).is_some_and(|tier| tier.1 < floor(i)) {
                 at += 1;
             }
-            let (cost, quality) = self.order.get(at).copied().unwrap_or(best);
-            sums.add(cost, quality);
+            (costs[i], qualities[i]) = self.order.get(at).copied().unwrap_or(best);
         }
+        self.n += 1;
+        self.cost.add(&costs);
+        self.quality.add(&qualities);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.floors
-            .iter_mut()
-            .zip(&other.floors)
-            .for_each(|(sums, more)| sums.merge(more));
+        self.n += other.n;
+        self.cost.merge(&other.cost);
+        self.quality.merge(&other.quality);
     }
 
     pub(crate) fn figures(&self) -> Vec<FloorPoint> {
-        let of = |(i, sums): (usize, &PointSums)| {
+        let of = |i: usize| {
             Some(FloorPoint {
                 floor: floor(i),
-                point: sums.figures()?,
+                point: Point {
+                    n: self.n,
+                    cost_usd: self.cost.mean(i, self.n)?,
+                    quality: self.quality.mean(i, self.n)?,
+                },
             })
         };
-        self.floors.iter().enumerate().filter_map(of).collect()
+        (0..N_FLOORS).filter_map(of).collect()
+    }
+}
+
+/// A [`Sum`] per floor, with the parts of each kind side by side: adding to all of them is a few vector
+/// instructions.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct FloorSums {
+    total: [f64; N_FLOORS],
+    lost: [f64; N_FLOORS],
+}
+
+impl FloorSums {
+    #[inline]
+    fn add(&mut self, values: &[f64; N_FLOORS]) {
+        for i in 0..N_FLOORS {
+            let total = self.total[i] + values[i];
+            let taken = total - self.total[i];
+            self.lost[i] += (self.total[i] - (total - taken)) + (values[i] - taken);
+            self.total[i] = total;
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.add(&other.total);
+        self.lost
+            .iter_mut()
+            .zip(other.lost)
+            .for_each(|(lost, more)| *lost += more);
+    }
+
+    fn mean(&self, i: usize, n: u64) -> Option<f64> {
+        (n > 0).then(|| (self.total[i] + self.lost[i]) / n as f64)
     }
 }
 

@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn what_is_no_wait_is_left_out() {
         let mut waits = Waits::default();
-        [f32::NAN, -1.0].map(|ms| waits.add(ms));
+        [f32::NAN, -1.0].into_iter().for_each(|ms| waits.add(ms));
         assert_eq!(waits.figures(), None);
         waits.add(f32::INFINITY);
         assert!(waits.figures().unwrap().p99.is_finite());

@@ -85,7 +85,7 @@ mod tests {
     fn moments_of_a_hand_case() {
         let mut moments = Moments::default();
         assert_eq!((moments.mean(), moments.variance()), (None, None));
-        [1.0, 2.0, 3.0, 4.0].map(|value| moments.add(value));
+        [1.0, 2.0, 3.0, 4.0].into_iter().for_each(|value| moments.add(value));
         assert_eq!(moments.mean(), Some(2.5));
         assert!((moments.variance().unwrap() - 5.0 / 3.0).abs() < 1e-12);
     }

@@ -1,7 +1,7 @@
 //! Escalations, failures, waits, counts.
 
-use super::{MOST_ROWS, Section, more, shown_sentence};
-use crate::page::number::{bounds, count, gain, optional, percent, score, shown, usd, wait};
+use super::{MOST_ROWS, Section, more};
+use crate::page::number::{bounds, count, gain, optional, percent, score, sentence, shown, usd, wait};
 use crate::page::table::{Cell, Table, columns};
 use crate::summary::figures::{Count, Figures, Quantiles, StageFigures};
 
@@ -14,7 +14,7 @@ pub(super) fn escalations(figures: &Figures) -> Section {
     let mut text: Vec<_> = found
         .stages
         .iter()
-        .filter_map(|stage| stage.hint.as_deref().map(shown_sentence))
+        .filter_map(|stage| stage.hint.as_deref().map(sentence))
         .collect();
     if found.stages.is_empty() {
         text.push("No cascade read an answer in this period.".to_owned());
