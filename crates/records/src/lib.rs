@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod outcomes;
 pub mod predictions;
 pub mod prompts;
+pub mod reference;
 pub mod split;
 
 mod table;
