@@ -21,7 +21,7 @@ const TIERS: [(&str, f64, f64, f64, f64, f64); 4] = [
     ("vertical", 1.6, 2e-7, 6e-7, 300.0, -0.01),
 ];
 /// The tier that something happens to.
-pub(crate) const HIT: &str = "mid";
+pub(crate) const HIT: &str = "small";
 /// Mean quality that a tier is chosen for.
 const FLOOR: f64 = 0.75;
 
@@ -60,7 +60,7 @@ pub(crate) struct Traffic {
     sessions: Vec<(String, usize)>,
     /// Feedback on its way, with the request that it comes after.
     pending: VecDeque<(u64, Feedback)>,
-    /// Logarithm of the load, which comes and goes.
+    /// Logarithm of the load, which comes and goes: a tenth up or down is usual.
     load: f64,
     centres: Vec<Vec<f32>>,
     labels: BTreeMap<String, Label>,
@@ -106,8 +106,8 @@ impl Traffic {
         let (row, quality) = self.request();
         if self.rng.random::<f64>() < self.rated {
             let score = f64::from(self.rng.random::<f64>() < quality);
-            self.pending
-                .push_back((self.n_requests + 200, self.feedback(&row, score)));
+            let feedback = self.feedback(&row, score);
+            self.pending.push_back((self.n_requests + 200, feedback));
         }
         entries.push(Entry::Served(Box::new(row)));
         entries
@@ -128,7 +128,7 @@ impl Traffic {
     fn request(&mut self) -> (Served, f64) {
         self.n_requests += 1;
         let (session, task) = self.session();
-        self.load = 0.999 * self.load + 0.0067 * self.normal();
+        self.load = 0.999 * self.load + 0.0045 * self.normal();
         let difficulty = 0.3 * task as f64 - 0.4 + 1.2 * self.normal();
         let input_tokens = (5.0 + 0.2 * task as f64 + 0.8 * self.normal()).exp().round().max(1.0);
         let length = 5.0 + 0.15 * task as f64 + 0.5 * self.normal();

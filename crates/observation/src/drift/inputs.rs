@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tiercast_records::features::Features;
 use tiercast_records::journal::Label;
 use tiercast_records::reference::{Reference, unit_steps};
 use tiercast_statistics::fourier::{self, Frequencies};
@@ -127,33 +128,31 @@ impl Inputs {
     }
 }
 
-/// The first windows as a reference; they are gathered anew where none of them has features.
-fn own(rows: &mut Vec<Row>, names: &mut Vec<String>) -> Own {
-    let Some(last) = rows
-        .iter()
-        .rev()
-        .find_map(|row| row.features.as_ref().map(|features| (row, features)))
-    else {
-        // Without features there are tasks to compare.
-        let empty = tiercast_records::features::Features::default();
-        let version = rows.last().map_or(0, |row| row.feature_version);
-        let tasks = rows.iter().map(|row| (&empty, Some(&*row.task)));
-        return match Reference::fit(version, &[], tasks) {
-            Some(reference) => Own::Complete(Base::new(reference)),
-            None => Own::Gathering(Vec::new()),
-        };
+/// The first windows as a reference; they are gathered anew where it rests on no row. Without features there are
+/// tasks to compare.
+fn own(rows: &[Row], names: &mut Vec<String>) -> Own {
+    let version = rows.last().map_or(0, |row| row.feature_version);
+    let of_version = || rows.iter().filter(|row| row.feature_version == version);
+    let with_features = || of_version().filter_map(|row| Some((row.features.as_ref()?, Some(&*row.task))));
+    // Some rows may lack signals.
+    let n_signals = with_features().map(|(features, _)| features.surface.len()).max();
+    let reference = match n_signals {
+        Some(n_signals) => {
+            if names.len() != n_signals {
+                *names = (0..n_signals).map(|at| format!("signal {at}")).collect();
+            }
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Reference::fit(version, &names, with_features())
+        }
+        None => {
+            let nothing = Features::default();
+            Reference::fit(version, &[], of_version().map(|row| (&nothing, Some(&*row.task))))
+        }
     };
-    let (version, n_signals) = (last.0.feature_version, last.1.surface.len());
-    if names.len() != n_signals {
-        *names = (0..n_signals).map(|at| format!("signal {at}")).collect();
-    }
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let of_version = rows.iter().filter(|row| row.feature_version == version);
-    let with_features = of_version.filter_map(|row| Some((row.features.as_ref()?, Some(&*row.task))));
-    match Reference::fit(version, &names, with_features) {
-        Some(reference) => Own::Complete(Base::new(reference)),
-        None => Own::Gathering(Vec::new()),
-    }
+    reference.map_or_else(
+        || Own::Gathering(Vec::new()),
+        |reference| Own::Complete(Base::new(reference)),
+    )
 }
 
 impl Base {
@@ -185,7 +184,6 @@ impl Base {
             .filter(|row| row.feature_version == self.reference.feature_version());
         let features: Vec<_> = usable.filter_map(|row| row.features.as_ref()).collect();
         let least = LEAST_SHARE * settings.window as f64;
-        let n_rows = self.reference.n_rows() as f64;
         let surfaces: Vec<&[f32]> = (features.iter().map(|features| features.surface.as_slice()))
             .filter(|surface| surface.len() == signals.len())
             .collect();
@@ -201,7 +199,7 @@ impl Base {
             }
         };
         for (at, signal) in signals.iter().enumerate() {
-            let before: Vec<f64> = signal.shares.iter().map(|share| share * n_rows).collect();
+            let before: Vec<f64> = signal.counts.iter().map(|count| *count as f64).collect();
             let mut after = vec![0.0; before.len()];
             surfaces
                 .iter()
@@ -232,7 +230,8 @@ impl Base {
         }
         mean.iter_mut().for_each(|sum| *sum /= n);
         let (spread, m) = (summary.spread(), self.reference.n_rows() as f64);
-        let distance = fourier::squared_distance(&mean, &summary.mean);
+        let before: Vec<f64> = summary.mean.iter().copied().map(f64::from).collect();
+        let distance = fourier::squared_distance(&mean, &before);
         // Without any spread every difference is infinitely large, so a little is granted.
         let size = (distance - spread.expected(n, m)) / spread.trace.max(0.01);
         let is_found = n >= least && size >= limit && distance > spread.threshold(n, m, alpha);

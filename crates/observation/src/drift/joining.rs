@@ -40,7 +40,7 @@ impl Rated {
             None if row.path() == Path::Escalated => return None,
             None => forecast()?,
         };
-        predicted.is_finite().then(|| Self {
+        (0.0..=1.0).contains(&predicted).then(|| Self {
             tier: tier.clone(),
             task: row.task.clone(),
             cohort: row.cohort.clone(),

@@ -10,7 +10,7 @@ const LEARNT_FROM: usize = 30;
 const RECENT: usize = 20;
 /// Share of calls that may be off for reasons of their own (long prompts, fees).
 const OFF_ANYWAY: f64 = 0.1;
-/// Granted beyond what nine of ten learnt calls are off, where cost is no sum of prices.
+/// Granted beyond what four of five learnt calls are off, where cost is no sum of prices.
 const GRANTED: f64 = 1.5;
 
 /// What a call used and cost.
@@ -70,8 +70,8 @@ impl PriceWatch {
         } else {
             f64::INFINITY
         };
-        // Billing rounds, to a millionth of a dollar at best.
-        let is_off = (usage.cost_usd - would_be).abs() > prices.tolerance * would_be.abs() + 1e-6;
+        // A free call is off by more than the error of a sum.
+        let is_off = (usage.cost_usd - would_be).abs() > prices.tolerance * would_be.abs() + 1e-12;
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
@@ -106,31 +106,30 @@ impl Usage {
 }
 
 impl Prices {
-    /// Least squares of relative errors. Prices of what was never used are zero.
+    /// Least squares of relative errors, and once more without the fifth of the calls that is off most: those may have
+    /// surcharges of their own. Prices of what was never used are zero.
     fn fit(calls: &[Usage], tolerance: f64) -> Self {
-        let mut normal = [[0.0; 4]; 3];
-        for call in calls.iter().filter(|call| call.cost_usd > 0.0) {
-            let row = call.tokens.map(|tokens| tokens / call.cost_usd);
-            for (line, left) in normal.iter_mut().zip(row) {
-                for (cell, right) in line.iter_mut().zip(row.into_iter().chain([1.0])) {
-                    *cell += left * right;
-                }
-            }
-        }
-        let mut prices = Self {
-            per_token: solve(normal),
+        let mut calls: Vec<Usage> = calls.iter().filter(|call| call.cost_usd > 0.0).copied().collect();
+        let first = Self {
+            per_token: least_squares(&calls),
             tolerance,
         };
-        let mut off: Vec<f64> = calls
-            .iter()
-            .filter(|call| call.cost_usd > 0.0)
-            .map(|call| (prices.cost(call) / call.cost_usd - 1.0).abs())
-            .collect();
-        off.sort_by(f64::total_cmp);
-        if let Some(most) = off.get(off.len() * 9 / 10) {
-            prices.tolerance = tolerance.max(GRANTED * most);
+        calls.sort_by(|a, b| first.off(a).total_cmp(&first.off(b)));
+        calls.truncate((calls.len() * 4).div_ceil(5));
+        let second = Self {
+            per_token: least_squares(&calls),
+            tolerance,
+        };
+        let most = calls.iter().map(|call| second.off(call)).fold(0.0, f64::max);
+        Self {
+            tolerance: tolerance.max(GRANTED * most),
+            ..second
         }
-        prices
+    }
+
+    /// Relative error of a call that cost something.
+    fn off(&self, call: &Usage) -> f64 {
+        (self.cost(call) / call.cost_usd - 1.0).abs()
     }
 
     fn cost(&self, usage: &Usage) -> f64 {
@@ -141,6 +140,19 @@ impl Prices {
             .map(|(tokens, price)| tokens * price)
             .sum()
     }
+}
+
+fn least_squares(calls: &[Usage]) -> [f64; 3] {
+    let mut normal = [[0.0; 4]; 3];
+    for call in calls {
+        let row = call.tokens.map(|tokens| tokens / call.cost_usd);
+        for (line, left) in normal.iter_mut().zip(row) {
+            for (cell, right) in line.iter_mut().zip(row.into_iter().chain([1.0])) {
+                *cell += left * right;
+            }
+        }
+    }
+    solve(normal)
 }
 
 /// Gauss and Jordan, the largest diagonal first; an unknown that the others tell already is zero.
@@ -167,13 +179,12 @@ fn solve(mut normal: [[f64; 4]; 3]) -> [f64; 3] {
         solved.push(pivot);
         let line = normal[pivot].map(|cell| cell / normal[pivot][pivot]);
         normal[pivot] = line;
-        for (at, other) in normal.iter_mut().enumerate().filter(|(at, _)| *at != pivot) {
+        for (_, other) in normal.iter_mut().enumerate().filter(|(at, _)| *at != pivot) {
             let factor = other[pivot];
             other
                 .iter_mut()
                 .zip(line)
                 .for_each(|(cell, value)| *cell -= factor * value);
-            debug_assert!(at < 3);
         }
     }
     [0, 1, 2].map(|at| if solved.contains(&at) { normal[at][3] } else { 0.0 })

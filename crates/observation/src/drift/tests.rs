@@ -36,7 +36,7 @@ fn calm_traffic_is_told_nothing_of() {
 
 #[test]
 fn a_new_task_is_named() {
-    let found = findings(3_000, Change { new_task: 0.3, ..CALM }, 3_000);
+    let found = findings(5_000, Change { new_task: 0.3, ..CALM }, 3_000);
     let prompts = found
         .iter()
         .find(|finding| finding.aspect == Aspect::PromptsChanged)
@@ -44,7 +44,7 @@ fn a_new_task_is_named() {
     assert_eq!(prompts.what.task.as_deref(), Some("task 6"));
     assert!(prompts.says.contains("task `task 6` has"), "{}", prompts.says);
     assert!(prompts.do_this.contains("tiercast collect"));
-    assert!((3_000..5_000).contains(&prompts.since.request), "{:?}", prompts.since);
+    assert!((4_200..6_500).contains(&prompts.since.request), "{:?}", prompts.since);
     assert!(
         aspects(&found)
             .iter()
@@ -59,7 +59,7 @@ fn a_tier_that_became_worse_is_named() {
     let of_tier = |finding: &&Finding| finding.what.tier.as_deref() == Some(HIT) && finding.what.task.is_none();
     let worse = found.iter().find(of_tier).unwrap();
     assert!(worse.since.request.abs_diff(5_200) < 1_000, "{worse:?}");
-    assert!((worse.figure.value + 0.2).abs() < 0.08, "{worse:?}");
+    assert!((worse.figure.value + 0.2).abs() < 0.15, "{worse:?}");
     assert_eq!((worse.severity, worse.kind), (Severity::Alarm, Kind::Outcomes));
     assert!(
         found
@@ -164,7 +164,10 @@ fn figures_that_are_none_are_left_out() {
         }
     });
     let json = serde_json::to_string(&(monitor.findings(), monitor.state())).unwrap();
-    assert!(!json.contains("null,null") && monitor.state().n_rated > 500, "{json}");
+    assert!(
+        !json.contains("\"value\":null") && monitor.state().n_rated > 500,
+        "{json}"
+    );
     let reliability = &monitor.state().reliability[0];
     assert!(
         (reliability.observed - reliability.predicted).abs() < 0.1,
