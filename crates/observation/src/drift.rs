@@ -127,6 +127,7 @@ impl Monitor {
             request: self.n_requests,
         };
         if self.era.begins_with(&row.checkpoint) {
+            self.window.begin_anew();
             self.inputs.begin_anew(row.feature_version);
             self.predictions.begin_anew();
             self.calls.begin_anew();

@@ -1,7 +1,7 @@
 //! What the training prompts were like, in some ten kilobytes: the reference that traffic is compared with.
 //!
 //! Training makes it and the checkpoint keeps it; `observation::drift` compares windows of the journal with it.
-//! It holds shares and means, and no row can be read back from it.
+//! It holds counts and means, and no row can be read back from it.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub use signal::Signal;
 /// Version of this file; a reader refuses others by name.
 pub const REFERENCE_VERSION: u32 = 1;
 
-/// Rows that are kept while fitting: beyond twice as many, every second one is left out.
+/// Rows that are kept while fitting: beyond twice as many, half of them are left out.
 const ROWS: usize = 10_000;
 /// Tasks that are told apart; the rarer ones are [`OTHER`].
 const TASKS: usize = 64;
@@ -63,13 +63,13 @@ pub struct EmbeddingSummary {
     /// Seed of the directions.
     pub seed: u64,
     /// Mean of the features, shape (2 `n_directions`).
-    pub mean: Vec<f64>,
+    pub mean: Vec<f32>,
     /// Sum of the eigenvalues of their covariance.
-    pub trace: f64,
+    pub trace: f32,
     /// Root of the sum of the squared eigenvalues.
-    pub frobenius: f64,
+    pub frobenius: f32,
     /// Largest eigenvalue.
-    pub largest: f64,
+    pub largest: f32,
 }
 
 /// Why a stored reference cannot be used.
@@ -87,7 +87,7 @@ impl Reference {
     /// Summary of rows of features with their tasks, where they have one. `names` are those of the surface signals;
     /// rows with another number of signals, or with one that is no number, are left out. `None` where no row is left.
     ///
-    /// Memory does not grow with the number of rows: of many, 10,000 to 20,000 evenly spread ones are kept.
+    /// Memory does not grow with the number of rows: of many, some 10,000 to 20,000 are kept.
     pub fn fit<'a>(
         feature_version: u32,
         names: &[&str],
@@ -155,10 +155,10 @@ impl EmbeddingSummary {
             n_directions: DIRECTIONS,
             bandwidth,
             seed: SEED,
-            mean,
-            trace: spread.trace,
-            frobenius: spread.frobenius,
-            largest: spread.largest,
+            mean: mean.into_iter().map(|value| value as f32).collect(),
+            trace: spread.trace as f32,
+            frobenius: spread.frobenius as f32,
+            largest: spread.largest as f32,
         }
     }
 
@@ -170,9 +170,9 @@ impl EmbeddingSummary {
     /// Spread of the features.
     pub fn spread(&self) -> Spread {
         Spread {
-            trace: self.trace,
-            frobenius: self.frobenius,
-            largest: self.largest,
+            trace: f64::from(self.trace),
+            frobenius: f64::from(self.frobenius),
+            largest: f64::from(self.largest),
         }
     }
 }
@@ -182,23 +182,27 @@ pub fn unit_steps(embedding: &[i8]) -> Vec<f32> {
     embedding.iter().map(|step| f32::from(*step) / 256.0).collect()
 }
 
-/// At most twice [`ROWS`], evenly spread over all.
+/// At most twice [`ROWS`], at random by their position: tasks may alternate, so every second one would not do.
 fn thinned<T>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let (mut kept, mut step) = (Vec::new(), 1_usize);
-    for (at, item) in items.enumerate() {
-        if at % step == 0 {
-            kept.push(item);
+    let (mut kept, mut step) = (Vec::new(), 1_u64);
+    for (at, item) in (0_u64..).zip(items) {
+        if mixed(at) % step == 0 {
+            kept.push((at, item));
         }
-        if kept.len() == 2 * ROWS {
-            let mut at = 0;
-            kept.retain(|_| {
-                at += 1;
-                at % 2 == 1
-            });
+        if kept.len() >= 2 * ROWS {
             step *= 2;
+            kept.retain(|(at, _)| mixed(*at) % step == 0);
         }
     }
-    kept
+    kept.into_iter().map(|(_, item)| item).collect()
+}
+
+/// SplitMix64 of Steele, Lea and Flood (2014).
+fn mixed(at: u64) -> u64 {
+    let state = (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
 }
 
 /// Rows by task, the rarer ones together.
@@ -219,7 +223,8 @@ fn task_counts<'a>(tasks: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64
 
 /// Median distance of pairs of evenly spread rows (Gretton et al. 2012, section 8); 1 where most rows are equal.
 fn median_distance(rows: &[Vec<f32>]) -> f32 {
-    let step = rows.len().div_ceil(BANDWIDTH_ROWS);
+    // Odd, because rows of several tiers or tasks often alternate.
+    let step = rows.len().div_ceil(BANDWIDTH_ROWS) | 1;
     let some: Vec<&Vec<f32>> = rows.iter().step_by(step).collect();
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
     let mut distances: Vec<f32> = (some.iter().enumerate())
@@ -249,8 +254,8 @@ impl TryFrom<Parts> for Reference {
         if parts.n_rows == 0 {
             return damaged("it rests on no row");
         }
-        if !parts.signals.iter().all(Signal::is_valid) {
-            return damaged("a signal's bins are not in order or their shares do not sum to one");
+        if !parts.signals.iter().all(|signal| signal.is_valid(parts.n_rows)) {
+            return damaged("a signal's bins are not in order or do not count every row");
         }
         if !parts.embedding.iter().all(EmbeddingSummary::is_valid) {
             return damaged("the summary of the embeddings has figures that are none, or too few");

@@ -4,6 +4,8 @@
 //! at every value: Shin, Ramdas and Rinaldo (2023), "E-detectors: a nonparametric framework for sequential
 //! change detection", in the form of Shiryaev and Roberts.
 
+use crate::shift::Moments;
+
 /// Stakes as shares of the largest that cannot lose everything: small ones find small shifts, large ones fast.
 const STAKES: [f64; 5] = [0.05, 0.1, 0.2, 0.4, 0.8];
 
@@ -23,10 +25,8 @@ pub struct Detector<M> {
 pub struct Change<M> {
     /// Where it probably began: where the winning bet last started from nothing.
     pub since: M,
-    /// Values from there to the alarm.
-    pub n_values: u64,
-    /// Their mean. Somewhat too high: values before the alarm were those that led to it.
-    pub mean: f64,
+    /// The values from there to the alarm. Their mean is somewhat too high: they are those that led to the alarm.
+    pub values: Moments,
 }
 
 /// One stake, held all the time.
@@ -43,8 +43,7 @@ struct Bet<M> {
 #[derive(Debug, Clone, Copy)]
 struct Run<M> {
     since: M,
-    n_values: u64,
-    sum: f64,
+    values: Moments,
 }
 
 impl<M: Copy> Detector<M> {
@@ -78,8 +77,7 @@ impl<M: Copy> Detector<M> {
         let winner = self.bets.iter().max_by(|a, b| a.total.total_cmp(&b.total));
         let change = winner.and_then(|bet| bet.run).map(|run| Change {
             since: run.since,
-            n_values: run.n_values,
-            mean: run.sum / run.n_values as f64,
+            values: run.values,
         });
         *self = Self::new(self.most_lost);
         change
@@ -99,14 +97,12 @@ impl<M: Copy> Bet<M> {
             self.best = 1.0;
             self.run = Some(Run {
                 since: at,
-                n_values: 0,
-                sum: 0.0,
+                values: Moments::default(),
             });
         }
         self.best *= factor;
         if let Some(run) = &mut self.run {
-            run.n_values += 1;
-            run.sum += value;
+            run.values.add(value);
         }
     }
 }
@@ -162,10 +158,10 @@ mod tests {
         let (at, change) = found[0];
         assert!((5_050..5_800).contains(&at), "{at}");
         assert!(
-            change.since.abs_diff(5_000) < 300 && (change.mean - 0.15).abs() < 0.1,
+            change.since.abs_diff(5_000) < 300 && (change.values.mean - 0.15).abs() < 0.1,
             "{change:?}"
         );
-        assert_eq!(change.n_values, at - change.since + 1);
+        assert_eq!(change.values.n, at - change.since + 1);
     }
 
     #[test]

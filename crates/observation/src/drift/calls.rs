@@ -8,7 +8,7 @@ use super::chances;
 use super::finding::{Aspect, Figure, Finding, Moment, Severity, What};
 use super::labels::Labels;
 use super::price::{PriceChange, PriceWatch, Usage};
-use super::rank::{Ranks, Shift};
+use super::rank::{Needed, Ranks, Shift};
 use super::settings::Settings;
 
 /// Outcome of a call whose reply is whole.
@@ -103,7 +103,8 @@ impl Tier {
     fn length(&mut self, call: &Call, forecast: f64, context: &Context<'_>) -> Option<Finding> {
         // A token more, so that an empty reply has a logarithm.
         let ratio = (call.output_tokens + 1.0) / (forecast + 1.0);
-        let shift = context.observe(&mut self.length, ratio, chances::LENGTH, context.settings.length_factor)?;
+        let needed = context.needed(chances::LENGTH, context.settings.length_factor, 1.0);
+        let shift = self.length.observe(ratio, context.at, &needed)?;
         Some(context.length(&shift))
     }
 
@@ -122,14 +123,13 @@ impl Context<'_> {
         chances::evidence(share, self.n_calls, self.at.request, self.settings)
     }
 
-    fn observe(&self, ranks: &mut Ranks, value: f64, share: f64, factor: f64) -> Option<Shift> {
-        ranks.observe(
-            value,
-            self.at,
-            self.settings.baseline_calls,
-            self.evidence(share),
+    fn needed(&self, share: f64, factor: f64, granted: f64) -> Needed {
+        Needed {
+            n_first: self.settings.baseline_calls,
+            evidence: self.evidence(share),
             factor,
-        )
+            granted,
+        }
     }
 
     fn what(&self) -> What {
@@ -196,11 +196,14 @@ impl Context<'_> {
     }
 
     fn latency(&self, aspect: Aspect, ranks: &mut Ranks, latency_ms: f64, share: f64) -> Option<Finding> {
-        // That it became faster needs no mending.
+        // Load comes and goes, so half of the factor, in logarithms, is no evidence.
         let factor = self.settings.latency_factor;
-        let shift = self
-            .observe(ranks, latency_ms, share, factor)
-            .filter(|shift| shift.factor > 1.0)?;
+        let needed = self.needed(share, factor, factor.sqrt());
+        let shift = ranks.observe(latency_ms, self.at, &needed)?;
+        // That it became faster needs no mending.
+        if shift.factor < 1.0 {
+            return None;
+        }
         let (tier, what) = (
             &self.tier,
             if aspect == Aspect::FirstToken {

@@ -184,7 +184,6 @@ impl Base {
             .filter(|row| row.feature_version == self.reference.feature_version());
         let features: Vec<_> = usable.filter_map(|row| row.features.as_ref()).collect();
         let least = LEAST_SHARE * settings.window as f64;
-        let n_rows = self.reference.n_rows() as f64;
         let surfaces: Vec<&[f32]> = (features.iter().map(|features| features.surface.as_slice()))
             .filter(|surface| surface.len() == signals.len())
             .collect();
@@ -200,7 +199,7 @@ impl Base {
             }
         };
         for (at, signal) in signals.iter().enumerate() {
-            let before: Vec<f64> = signal.shares.iter().map(|share| share * n_rows).collect();
+            let before: Vec<f64> = signal.counts.iter().map(|count| *count as f64).collect();
             let mut after = vec![0.0; before.len()];
             surfaces
                 .iter()
@@ -231,7 +230,8 @@ impl Base {
         }
         mean.iter_mut().for_each(|sum| *sum /= n);
         let (spread, m) = (summary.spread(), self.reference.n_rows() as f64);
-        let distance = fourier::squared_distance(&mean, &summary.mean);
+        let before: Vec<f64> = summary.mean.iter().copied().map(f64::from).collect();
+        let distance = fourier::squared_distance(&mean, &before);
         // Without any spread every difference is infinitely large, so a little is granted.
         let size = (distance - spread.expected(n, m)) / spread.trace.max(0.01);
         let is_found = n >= least && size >= limit && distance > spread.threshold(n, m, alpha);

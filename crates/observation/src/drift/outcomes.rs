@@ -189,7 +189,9 @@ impl Stream {
 }
 
 fn finding(aspect: Aspect, change: &Change<Moment>, what: &What, at: Moment, margin: f64) -> Finding {
-    let gap = change.mean + margin;
+    let gap = change.values.mean + margin;
+    let (low, high) = change.values.interval(0.95);
+    let points = |bound: f64| (100.0 * (bound + margin).clamp(0.0, 1.0)).round();
     let is_worse = aspect == Aspect::Worse;
     let figure = Figure {
         name: "observed less predicted quality",
@@ -203,10 +205,11 @@ fn finding(aspect: Aspect, change: &Change<Moment>, what: &What, at: Moment, mar
         _ => "all tiers together".to_owned(),
     };
     let says = format!(
-        "answers of {whose} are {:.0} points {} than predicted, in the last {} that were rated",
-        100.0 * gap,
+        "answers of {whose} are {} to {} points {} than predicted, in the last {} that were rated",
+        points(low),
+        points(high),
         if is_worse { "worse" } else { "better" },
-        change.n_values
+        change.values.n
     );
     let newest = what
         .tier

@@ -32,6 +32,19 @@ struct Detectors {
     margin: f64,
 }
 
+/// What a change needs to be told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needed {
+    /// Values that later ones are compared with.
+    pub(super) n_first: usize,
+    /// Evidence, in each direction.
+    pub(super) evidence: f64,
+    /// Factor of the medians.
+    pub(super) factor: f64,
+    /// Factor up to which there is no evidence of a change at all: 1, or more for what comes and goes.
+    pub(super) granted: f64,
+}
+
 /// The quantity has changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Shift {
@@ -47,22 +60,15 @@ impl Ranks {
         *self = Self::default();
     }
 
-    /// Takes a value. `evidence` is needed in each direction, and a factor of at least `factor`.
-    pub(super) fn observe(
-        &mut self,
-        value: f64,
-        at: Moment,
-        n_first: usize,
-        evidence: f64,
-        factor: f64,
-    ) -> Option<Shift> {
+    /// Takes a value.
+    pub(super) fn observe(&mut self, value: f64, at: Moment, needed: &Needed) -> Option<Shift> {
         let log = value.ln() as f32;
         if !log.is_finite() {
             return None;
         }
         let Some(detectors) = &mut self.detectors else {
             self.first.push(log);
-            if self.first.len() >= n_first {
+            if self.first.len() >= needed.n_first {
                 self.first.sort_by(f32::total_cmp);
                 self.detectors = Some(Detectors::new(self.first.len()));
             }
@@ -72,21 +78,25 @@ impl Ranks {
             self.recent.pop_front();
         }
         self.recent.push_back(log);
-        let away = rank(&self.first, log) - 0.5;
-        let up = detectors.up.observe(away - detectors.margin, at, evidence);
-        let down = detectors.down.observe(-away - detectors.margin, at, evidence);
+        let granted = needed.granted.ln() as f32;
+        let (above, below) = (
+            rank(&self.first, log - granted) - 0.5,
+            0.5 - rank(&self.first, log + granted),
+        );
+        let up = detectors.up.observe(above - detectors.margin, at, needed.evidence);
+        let down = detectors.down.observe(below - detectors.margin, at, needed.evidence);
         let change = up.or(down)?;
         let shift = self.shift(&change);
         let is_large = if up.is_some() {
-            shift.factor >= factor
+            shift.factor >= needed.factor
         } else {
-            shift.factor <= 1.0 / factor
+            shift.factor <= 1.0 / needed.factor
         };
         is_large.then_some(shift)
     }
 
     fn shift(&self, change: &Change<Moment>) -> Shift {
-        let n = usize::try_from(change.n_values)
+        let n = usize::try_from(change.values.n)
             .unwrap_or(RECENT)
             .min(self.recent.len());
         let mut since: Vec<f32> = self.recent.iter().rev().take(n.max(1)).copied().collect();
@@ -123,6 +133,13 @@ fn rank(sorted: &[f32], value: f32) -> f64 {
 mod tests {
     use super::*;
 
+    const NEEDED: Needed = Needed {
+        n_first: 500,
+        evidence: 1e6,
+        factor: 1.5,
+        granted: 1.2,
+    };
+
     fn moment(request: u64) -> Moment {
         Moment { time_ms: 0, request }
     }
@@ -139,7 +156,7 @@ mod tests {
         let mut ranks = Ranks::default();
         (1..=n).find_map(|at| {
             let value = ((at * 37 % 101) as f64 / 50.0).exp() * if at > 2_000 { factor } else { 1.0 };
-            ranks.observe(value, moment(at), 500, 1e6, 1.5).map(|shift| (at, shift))
+            ranks.observe(value, moment(at), &NEEDED).map(|shift| (at, shift))
         })
     }
 
@@ -161,7 +178,17 @@ mod tests {
         for at in 0..5_000 {
             // All equal, and now and then what is no latency.
             let value = [5.0, f64::NAN, 0.0, -1.0, f64::INFINITY][at % 5];
-            assert_eq!(ranks.observe(value, moment(at as u64), 500, 20.0, 1.5), None);
+            assert_eq!(
+                ranks.observe(
+                    value,
+                    moment(at as u64),
+                    &Needed {
+                        evidence: 20.0,
+                        ..NEEDED
+                    }
+                ),
+                None
+            );
         }
     }
 }

@@ -70,6 +70,11 @@ impl Window {
         self.rows.len()
     }
 
+    /// Another checkpoint predicts: forecasts of the rows so far are those of the one before.
+    pub(super) fn begin_anew(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.is_current = false);
+    }
+
     /// The rows, and an empty window.
     pub(super) fn close(&mut self) -> Vec<Row> {
         self.sessions.clear();

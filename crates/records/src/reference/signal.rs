@@ -7,7 +7,7 @@ const BIN_SHARE: f64 = 0.1;
 /// Share below which the last bin goes to the one before it.
 const LEAST_SHARE: f64 = 0.04;
 
-/// Bins of a surface signal with the share of rows in each.
+/// Bins of a surface signal with the number of rows in each.
 ///
 /// The first bin is below all that was seen and the last above it; both are empty. They show a signal that
 /// leaves its range, even one that never varied.
@@ -17,16 +17,16 @@ pub struct Signal {
     pub name: String,
     /// Upper edges of all bins but the last, ascending. The first bin ends before its edge, the others at theirs.
     pub edges: Vec<f32>,
-    /// Share of rows in each bin; one more than there are edges.
-    pub shares: Vec<f64>,
+    /// Rows in each bin; one bin more than there are edges.
+    pub counts: Vec<u64>,
 }
 
 impl Signal {
     /// From one finite value at least. Equal values stay in one bin.
     pub(super) fn fit(name: &str, mut values: Vec<f32>) -> Self {
         values.sort_by(f32::total_cmp);
-        let (n, mut edges, mut counts) = (values.len() as f64, vec![values[0]], vec![0_usize]);
-        let mut in_bin = 0;
+        let (n, mut edges, mut counts) = (values.len() as f64, vec![values[0]], vec![0]);
+        let mut in_bin = 0_u64;
         for (at, value) in values.iter().enumerate() {
             in_bin += 1;
             let is_last_of_equals = values.get(at + 1) != Some(value);
@@ -48,7 +48,7 @@ impl Signal {
         Self {
             name: name.to_owned(),
             edges,
-            shares: counts.iter().map(|count| *count as f64 / n).collect(),
+            counts,
         }
     }
 
@@ -60,14 +60,12 @@ impl Signal {
         }
     }
 
-    /// Whether edges ascend and shares are some.
-    pub(super) fn is_valid(&self) -> bool {
-        let total: f64 = self.shares.iter().sum();
+    /// Whether edges ascend and all rows are counted.
+    pub(super) fn is_valid(&self, n_rows: u64) -> bool {
         self.edges.len() >= 2
-            && self.shares.len() == self.edges.len() + 1
+            && self.counts.len() == self.edges.len() + 1
             && self.edges.iter().all(|edge| edge.is_finite())
             && self.edges.is_sorted()
-            && self.shares.iter().all(|share| (0.0..=1.0).contains(share))
-            && (total - 1.0).abs() < 1e-6
+            && self.counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count)) == Some(n_rows)
     }
 }
