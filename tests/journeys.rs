@@ -21,6 +21,7 @@ mod gateway;
 mod http;
 mod interruption;
 mod judge;
+mod metrics;
 mod parity;
 mod pipeline;
 mod plans;
