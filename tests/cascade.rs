@@ -21,7 +21,7 @@ const N: usize = 240;
 /// Name, US dollars a million tokens, class.
 const TIERS: [(&str, f64, u8); 2] = [("large", 10.0, 1), ("small", 0.1, 3)];
 
-fn question(number: usize) -> String {
+pub(crate) fn question(number: usize) -> String {
     format!(
         "A box holds {} pens and {} more are put in. How many are there?",
         number + 3,
@@ -29,7 +29,7 @@ fn question(number: usize) -> String {
     )
 }
 
-fn is_hard(number: usize) -> bool {
+pub(crate) fn is_hard(number: usize) -> bool {
     number / 10 % 5 < 2
 }
 
@@ -70,12 +70,12 @@ fn prompt(number: usize) -> Prompt {
 }
 
 /// A folder with judged replies, and a checkpoint with a cascade.
-struct World {
+pub(crate) struct World {
     folder: TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
         };
@@ -110,11 +110,11 @@ impl World {
         self.folder.path().join(name)
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         self.path(name).into_os_string().into_string().unwrap()
     }
 
-    fn train(&self, out: &str, more: &[&str]) -> String {
+    pub(crate) fn train(&self, out: &str, more: &[&str]) -> String {
         let (outcomes, out) = (self.at("outcomes.parquet"), self.at(out));
         let fixed = [
             "train",

@@ -351,7 +351,7 @@ fn open(server: &Server, request: &Value) -> BufReader<TcpStream> {
     reader
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < DEADLINE, "never came: {what}");

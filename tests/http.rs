@@ -177,7 +177,7 @@ pub(crate) fn ask(text: &str) -> Value {
     json!({ "messages": [{ "role": "user", "content": text }] })
 }
 
-fn agent() -> Agent {
+pub(crate) fn agent() -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(DEADLINE));

@@ -22,6 +22,7 @@ mod http;
 mod interruption;
 mod journal;
 mod judge;
+mod metrics;
 mod parity;
 mod pipeline;
 mod plans;
