@@ -4,13 +4,13 @@ import numpy as np
 
 REPLICATES = 2000
 OPTIMUM = "offline optimum"
+CAUTIOUS = "planner for 85 %"
 
 
 def summarise(tasks, runs, prices_of_prompt, seed):
     """A row per level, mode and policy. `runs` has a list per (level, when_spent, policy), in the order of `tasks`."""
     rows = []
     for (level, when_spent, policy), of in runs.items():
-        planner = runs.get((level, when_spent, "planner"))
         over = np.array([run["spent_usd"] / run["budget_usd"] - 1 for run in of])
         # The store counts in whole units; a task is over its budget where that is no rounding.
         is_over = over > 1e-6
@@ -31,8 +31,11 @@ def summarise(tasks, runs, prices_of_prompt, seed):
             "without_plan": sum(not run.get("has_plan", True) for run in of),
             "tiers": {prices_of_prompt[tier]: int((answered == tier).sum()) for tier in range(len(prices_of_prompt))},
         }
-        if planner and policy != "planner":
-            row["planner_minus"] = difference(tasks, planner, of, seed)
+        # The optimum knows no mode: it never goes over the budget.
+        for name, ours in (("planner_minus", "planner"), ("cautious_minus", CAUTIOUS)):
+            theirs = runs.get((level, when_spent or "refuse", ours))
+            if theirs and policy != ours:
+                row[name] = difference(tasks, theirs, of, seed)
         rows.append(row)
     return rows
 
@@ -70,18 +73,25 @@ def difference(tasks, ours, theirs, seed):
 def page(rows, when_spent):
     """The rows of one mode as a Markdown table."""
     lines = [
-        "| budget | policy | quality | spent | tasks over budget | unanswered | calls | planner minus it | tasks and prompts resampled |",
+        f"| budget | policy | quality | spent | tasks over budget | unanswered | calls | planner minus it | {CAUTIOUS} minus it |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        if row["when_spent"] not in (when_spent, None):
+        # The optimum knows no mode; it stands beside budgets that are limits.
+        if (row["when_spent"] or "refuse") != when_spent:
             continue
-        over = "0" if not row["over_budget"] else f"{row['over_budget']:.1%}, by {row['over_budget_by']:.1%} (at most {row['over_budget_most']:.1%})"
-        against = row.get("planner_minus")
-        gap = lambda name: "[{:+.3f}, {:+.3f}]".format(*against[name]) if against else ""
+        over = f"{row['over_budget']:.1%}, by {row['over_budget_by']:.1%} (at most {row['over_budget_most']:.1%})"
         lines.append(
-            f"| {row['level']:.0%} | {row['policy']} | {row['quality']:.3f} | {row['spent_share']:.1%} | {over} | "
-            f"{row['unanswered']:.1%} | {row['calls']:,} | "
-            f"{'{:+.3f} '.format(against['mean']) + gap('by_task') if against else ''} | {gap('by_task_and_prompt')} |"
+            f"| {row['level']:.0%} | {row['policy']} | {row['quality']:.3f} | {row['spent_share']:.1%} | "
+            f"{over if row['over_budget'] else '0'} | {row['unanswered']:.1%} | {row['calls']:,} | "
+            f"{gap(row.get('planner_minus'))} | {gap(row.get('cautious_minus'))} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def gap(difference):
+    if not difference:
+        return ""
+    return "{:+.3f} [{:+.3f}, {:+.3f}]; [{:+.3f}, {:+.3f}]".format(
+        difference["mean"], *difference["by_task"], *difference["by_task_and_prompt"]
+    )

@@ -40,12 +40,12 @@ SETS = {
 }  # fmt: skip
 # Of datasets/smoke, which records some prompts as cached and does not say which.
 PRICES = {"smoke": [(0.08, 0.32), (0.03, 0.12), (0.01, 0.04)]}
-# What is sent with a plan beside the steps; all but the first are tried on validation alone.
-PLANNERS = {
-    "planner": {},
+# A plan for so much of the budget, so that what is left can pay for steps that cost more than expected.
+CAUTIOUS_SHARE = 0.85
+# What is sent with a plan beside the steps; these are tried on validation alone.
+VARIANTS = {
     "planner, no reserve": {"reserve_share": 0.0},
     "planner, reserve 0.2": {"reserve_share": 0.2},
-    "planner, client's output tokens": {},
 }
 
 
@@ -98,7 +98,7 @@ def serve(options, tasks, rows, checkpoint, replay):
     """Every task under every level, mode and policy; a server has one budget at a time, so each works on one task."""
     policies = policies_of(options, rows)
     modes = ("refuse", "degrade")
-    keys = [(level, mode, policy) for level in LEVELS for mode in modes for policy in policies(level)]
+    keys = [(level, mode, policy) for level in LEVELS for mode in modes for policy in policies(level, mode)]
     runs = {key: [None] * len(tasks) for key in keys}
     prices, free = rows["train"].prices(), Queue()
 
@@ -109,7 +109,7 @@ def serve(options, tasks, rows, checkpoint, replay):
                 budget_usd = tasks[number].budget_usd(level)
                 for mode in modes:
                     gateway.set_budget(budget_usd, mode)
-                    for place, (policy, follow) in enumerate(policies(level).items()):
+                    for place, (policy, follow) in enumerate(policies(level, mode).items()):
                         session = Session(gateway, f"{tasks[number].name}-{level}-{mode}-{place}", budget_usd)
                         has_plan = follow(session, tasks[number])
                         runs[level, mode, policy][number] = result(session, has_plan)
@@ -149,9 +149,8 @@ def policies_of(options, rows):
     """Level -> name -> what follows the policy through one session. Settings are from train and validation."""
     train, known, prompts = rows["train"], rows["validation"], rows[options.split].prompts
     cheapest = train.tiers[int(train.cost_usd.mean(axis=0).argmin())]
-    typical_output = float(train.output_tokens.mean())
 
-    def planned(name, terms):
+    def planned(terms, share=1.0, output_tokens=None):
         def follow(session, task):
             steps = [
                 {
@@ -161,14 +160,15 @@ def policies_of(options, rows):
                     "depends_on": [f"s{earlier}" for earlier in task.depends_on[step]],
                     # A client can count its prompt; how long an answer will be the server forecasts per tier.
                     "input_tokens": float(rows[options.split].input_tokens[prompt, 0]),
-                    **({"output_tokens": typical_output} if "output tokens" in name else {}),
+                    **({"output_tokens": output_tokens} if output_tokens else {}),
                 }
                 for step, prompt in enumerate(task.prompts)
             ]
-            has_plan = session.plan(task, steps=steps, **terms)
+            shares = dict.fromkeys([share, 1.0])
+            has_plan = any(session.plan(of * session.budget_usd, steps=steps, **terms) for of in shares)
             for step, prompt in enumerate(task.prompts):
                 if has_plan:
-                    session.step(prompts[prompt], ["auto"], f"s{step}")
+                    session.step(prompts[prompt], ["auto"], step_id=f"s{step}")
                 else:
                     session.step(prompts[prompt], [cheapest])
             return has_plan
@@ -183,6 +183,14 @@ def policies_of(options, rows):
 
         return follow
 
+    def even(session, task):
+        n_left = len(task.prompts)
+        for prompt in task.prompts:
+            share_usd = max(session.budget_usd - session.spent_usd, 0.0) / n_left
+            session.step(prompts[prompt], ["auto:best", cheapest], max_cost_usd=f"{share_usd:.12f}")
+            n_left -= 1
+        return True
+
     def fixed(level):
         """Of the tiers whose mean cost is within the mean budget, the best; both on validation."""
         least, most = known.cost_usd.min(axis=1).mean(), known.cost_usd.max(axis=1).mean()
@@ -190,15 +198,22 @@ def policies_of(options, rows):
         fits[known.cost_usd.mean(axis=0).argmin()] = True
         return train.tiers[int(np.where(fits, known.score.mean(axis=0), -1).argmax())]
 
-    planners = PLANNERS if options.variants else {"planner": {}}
+    variants = {}
+    if options.variants:
+        variants = {name: planned(terms) for name, terms in VARIANTS.items()}
+        variants["planner, client's output tokens"] = planned({}, output_tokens=float(train.output_tokens.mean()))
 
-    def at(level):
+    def at(level, mode):
+        beyond = {"planner": planned({}), "first come first served": asked("auto:best")}
+        if mode == "degrade":
+            return beyond
         return {
-            **{name: planned(name, terms) for name, terms in planners.items()},
-            "first come first served": asked("auto:best"),
-            # A tier by name is refused where it does not fit; `auto:q=0` is the cheapest tier, which may degrade.
-            f"fixed: {fixed(level)}": asked(fixed(level), cheapest, "auto:q=0"),
+            **beyond,
+            report.CAUTIOUS: planned({}, CAUTIOUS_SHARE),
+            **variants,
+            f"fixed: {fixed(level)}": asked(fixed(level), cheapest),
             "auto": asked("auto"),
+            "even split": even,
         }
 
     return at

@@ -78,25 +78,29 @@ class Session:
         spent, held, left = gateway.purse(name)
         assert spent == held == 0 and abs(left - budget_usd) < TOLERANCE_USD, (spent, held, left, budget_usd)
 
-    def plan(self, task, **more):
-        """Whether there is a plan: none where the cheapest tiers are expected to cost more than the budget."""
-        body = {"budget_usd": self.budget_usd, **more}
+    def plan(self, budget_usd, **more):
+        """Whether there is a plan: none where the cheapest tiers are expected to cost more than this budget."""
+        body = {"budget_usd": budget_usd, **more}
         status, _, answer = self.gateway.ask("POST", "/v1/plans", body, {"x-session-id": self.name})
-        assert status in (200, 400), answer
+        assert status in (200, 422), answer
         assert status == 200 or "the cheapest tiers would cost" in answer["error"]["message"], answer
         return status == 200
 
-    def step(self, prompt, models, step_id=None):
-        """Asks the first of `models` that the budget allows; a step that none of them may answer goes without."""
-        for model in models:
-            headers = {"x-session-id": self.name, **({"x-tiercast-step-id": step_id} if step_id else {})}
+    def step(self, prompt, models, **more):
+        """Asks the first of `models` that the budget allows; a step that none of them may answer goes without.
+
+        `more` are headers beside the session's: `step_id`, `max_cost_usd`, of the first model alone.
+        """
+        for place, model in enumerate(models):
+            own = {f"x-tiercast-{name.replace('_', '-')}": value for name, value in more.items() if place == 0}
+            headers = {"x-session-id": self.name, **own}
             body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
             status, said, answer = self.gateway.ask("POST", "/v1/chat/completions", body, headers)
             if status == 200:
                 self.answered.append(self.gateway.tiers.index(said["x-tiercast-tier"]))
                 self.settled()
                 return
-            assert status == 429 and answer["error"]["code"] == "budget_spent", answer
+            assert answer["error"]["code"] == "budget_spent" or (own and answer["error"]["code"] == "no_tier_fits"), answer
             self.n_refused += 1
         self.answered.append(-1)
 
