@@ -36,7 +36,10 @@ impl World {
     }
 
     fn gateway(&self, more: &str) -> Gateway {
-        let journal = format!("cohorts = [\"gold\"]\n[journal]\nfolder = \"{}\"\n{more}\n", self.journal());
+        let journal = format!(
+            "cohorts = [\"gold\"]\n[journal]\nfolder = \"{}\"\n{more}\n",
+            self.journal()
+        );
         let url = self.replay.url();
         Gateway::start(&(journal + &tier("large", url, "") + &tier("small", url, "")))
     }
@@ -94,7 +97,11 @@ fn requests_are_kept_spoken_of_and_reported() {
     let mut ids = Vec::new();
     for number in 0..10 {
         let more = json!({"stream": number % 2 == 0});
-        let headers = [("x-tiercast-cohort", "gold"), ("x-session-id", "talk"), ("x-tiercast-task", "sums")];
+        let headers = [
+            ("x-tiercast-cohort", "gold"),
+            ("x-session-id", "talk"),
+            ("x-tiercast-task", "sums"),
+        ];
         let reply = gateway.chat_with("small", &text(number), &more, &headers);
         assert_eq!(reply.status, 200, "{reply:?}");
         ids.push(id(&reply));
@@ -102,7 +109,11 @@ fn requests_are_kept_spoken_of_and_reported() {
     gateway.server.route(&crate::http::ask("Where is the key?"));
     let stats = settled(&gateway, 11);
     let totals = &stats["figures"]["totals"];
-    assert_eq!((&totals["answered"], &totals["decided_only"]), (&json!(10), &json!(1)), "{totals}");
+    assert_eq!(
+        (&totals["answered"], &totals["decided_only"]),
+        (&json!(10), &json!(1)),
+        "{totals}"
+    );
 
     // What one of them was decided by can be looked at, without a word of the prompt.
     let shown = gateway.server.get(&format!("/v1/decisions/{}", ids[3])).json();
@@ -111,10 +122,21 @@ fn requests_are_kept_spoken_of_and_reported() {
         (&json!("sums"), &json!("gold"), &json!("talk"), &json!("chat"))
     );
     let call = &shown["calls"][0];
-    assert_eq!((&call["tier"], &call["role"], &call["outcome"]), (&json!("small"), &json!("chosen"), &json!("complete")));
-    assert!(call["cost_usd"].as_f64() > Some(0.0) && call["input_tokens"].as_f64() > Some(0.0), "{call}");
+    assert_eq!(
+        (&call["tier"], &call["role"], &call["outcome"]),
+        (&json!("small"), &json!("chosen"), &json!("complete"))
+    );
+    assert!(
+        call["cost_usd"].as_f64() > Some(0.0) && call["input_tokens"].as_f64() > Some(0.0),
+        "{call}"
+    );
     assert_eq!(shown["tiers"].as_array().unwrap().len(), 2 + 5);
-    let mass: f64 = shown["tiers"][0]["quality_pmf"].as_array().unwrap().iter().map(|mass| mass.as_f64().unwrap()).sum();
+    let mass: f64 = shown["tiers"][0]["quality_pmf"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mass| mass.as_f64().unwrap())
+        .sum();
     assert!((mass - 1.0).abs() < 1e-5, "{mass}");
     let listed = gateway.server.get("/v1/decisions?limit=3").json();
     assert_eq!(listed["decisions"].as_array().unwrap().len(), 3);
@@ -124,14 +146,28 @@ fn requests_are_kept_spoken_of_and_reported() {
     let good = feedback(&gateway, &json!({"decision_id": ids[0], "score": 1.0}));
     assert_eq!((good.status, &good.json()["kept"]), (202, &json!(true)), "{good:?}");
     for _ in 0..3 {
-        assert_eq!(feedback(&gateway, &json!({"decision_id": ids[1], "verdict": "underpowered"})).status, 202);
+        assert_eq!(
+            feedback(&gateway, &json!({"decision_id": ids[1], "verdict": "underpowered"})).status,
+            202
+        );
     }
-    assert_eq!(feedback(&gateway, &json!({"session_id": "talk", "comment": "nice"})).status, 202);
-    feedback(&gateway, &json!({"decision_id": "dec_0123456789abcdef", "score": 1})).refused("unknown", 404, &["dec_0123"]);
+    assert_eq!(
+        feedback(&gateway, &json!({"session_id": "talk", "comment": "nice"})).status,
+        202
+    );
+    feedback(&gateway, &json!({"decision_id": "dec_0123456789abcdef", "score": 1})).refused(
+        "unknown",
+        404,
+        &["dec_0123"],
+    );
     feedback(&gateway, &json!({"decision_id": ids[0], "score": 7})).refused("range", 422, &["`score` is 7", "0"]);
     let start = Instant::now();
     while gateway.stats()["figures"]["quality"]["all"]["n_observed"] != json!(2) {
-        assert!(start.elapsed() < DEADLINE, "{}", gateway.stats()["figures"]["quality"]["all"]);
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{}",
+            gateway.stats()["figures"]["quality"]["all"]
+        );
         sleep(Duration::from_millis(20));
     }
     let metrics = gateway.server.get("/metrics").text;
@@ -146,7 +182,10 @@ fn requests_are_kept_spoken_of_and_reported() {
 
     // A restart: the decisions of before can still be spoken of.
     let mut again = world.gateway("rotate_rows = 8");
-    assert_eq!(feedback(&again, &json!({"decision_id": ids[2], "score": 0.5})).status, 202);
+    assert_eq!(
+        feedback(&again, &json!({"decision_id": ids[2], "score": 0.5})).status,
+        202
+    );
     assert_eq!(again.chat("small", &text(1)).status, 200);
     settled(&again, 1);
     assert_eq!(again.server.end("TERM").code, Some(0));
@@ -158,7 +197,13 @@ fn requests_are_kept_spoken_of_and_reported() {
     assert_eq!(all["n_observed"], 3, "what was said thrice counts once: {all}");
     let mean = all["observed"].as_f64().unwrap();
     assert!((mean - 0.5).abs() < 1e-9, "{all}");
-    assert!(fs::read_dir(Path::new(&world.journal()).join("segments")).unwrap().count() > 0, "rotated");
+    assert!(
+        fs::read_dir(Path::new(&world.journal()).join("segments"))
+            .unwrap()
+            .count()
+            > 0,
+        "rotated"
+    );
     let none = world.report(&["--until", "2020-01-01"]);
     assert_eq!(none["figures"]["totals"]["requests"], 0);
 
@@ -171,14 +216,23 @@ fn requests_are_kept_spoken_of_and_reported() {
     let (journal, at) = (world.journal(), out.to_str().unwrap().to_owned());
     tiercast(&["report", "--journal", &journal, "--out", &at]).ok();
     let page = fs::read_to_string(out.join("report.html")).unwrap();
-    assert!(page.contains("gold") && page.contains("sums") && !page.contains("<script"), "{page}");
+    assert!(
+        page.contains("gold") && page.contains("sums") && !page.contains("<script"),
+        "{page}"
+    );
     assert!(fs::read_to_string(out.join("report.md")).unwrap().contains("gold"));
 
     // A session can be forgotten, with what was said of it.
     let forgotten = tiercast(&["data", "forget", "--journal", &journal, "--session", "talk"]).ok();
     assert!(forgotten.stdout.contains("10 "), "{forgotten:?}");
     let rest = world.report(&[]);
-    assert_eq!((&rest["figures"]["totals"]["requests"], &rest["figures"]["quality"]["all"]["n_observed"]), (&json!(2), &json!(0)));
+    assert_eq!(
+        (
+            &rest["figures"]["totals"]["requests"],
+            &rest["figures"]["quality"]["all"]["n_observed"]
+        ),
+        (&json!(2), &json!(0))
+    );
     tiercast(&["report", "--journal", "no/such/folder"]).refused("no journal", 1, &["no/such/folder", "[journal]"]);
 }
 
@@ -202,10 +256,20 @@ fn words_are_kept_where_that_is_switched_on() {
     for is_streamed in [false, true] {
         let reply = gateway.chat_with("small", &text(4), &json!({"stream": is_streamed}), &[]);
         assert_eq!(reply.status, 200);
-        assert_eq!(feedback(&gateway, &json!({"decision_id": id(&reply), "score": 1, "comment": "well put"})).status, 202);
+        assert_eq!(
+            feedback(
+                &gateway,
+                &json!({"decision_id": id(&reply), "score": 1, "comment": "well put"})
+            )
+            .status,
+            202
+        );
     }
     settled(&gateway, 2);
-    assert!(!gateway.server.get("/v1/decisions").text.contains("apples"), "kept, not shown");
+    assert!(
+        !gateway.server.get("/v1/decisions").text.contains("apples"),
+        "kept, not shown"
+    );
     assert_eq!(gateway.server.end("TERM").code, Some(0));
     let all = bytes(Path::new(&world.journal()));
     for words in ["What is 4 times three?", "Take 4 apples", "well put"] {
@@ -223,7 +287,11 @@ fn the_ways_of_an_answer_are_told_apart() {
     let mut gateway = Gateway::start(&(journal + &tier("large", url, "") + &small));
     for number in 0..3 {
         let reply = gateway.chat("auto:q=0.01", &text(number));
-        assert_eq!((reply.status, reply.header("x-tiercast-tier")), (200, "large"), "{reply:?}");
+        assert_eq!(
+            (reply.status, reply.header("x-tiercast-tier")),
+            (200, "large"),
+            "{reply:?}"
+        );
     }
     settled(&gateway, 3);
     assert_eq!(gateway.server.end("TERM").code, Some(0));
@@ -243,7 +311,14 @@ fn what_cannot_be_a_journal_is_refused() {
     let check = |config: &str, parts: &[&str]| {
         let path = folder.path().join("tiercast.toml");
         fs::write(&path, config).unwrap();
-        let arguments = ["serve", "--checkpoint", "checkpoints/reference", "--listen", "127.0.0.1:0", "--config"];
+        let arguments = [
+            "serve",
+            "--checkpoint",
+            "checkpoints/reference",
+            "--listen",
+            "127.0.0.1:0",
+            "--config",
+        ];
         tiercast(&[&arguments[..], &[path.to_str().unwrap()]].concat()).refused(config, 2, parts);
     };
     check("[journal]\nfolder = \"\"\n", &["journal.folder"]);

@@ -319,7 +319,10 @@ impl Served {
 
     /// The call after this one, those that only judged an answer left out.
     pub fn call_after(&self, at: usize) -> Option<&Call> {
-        self.calls.get(at + 1..)?.iter().find(|call| call.role != Role::Evidence)
+        self.calls
+            .get(at + 1..)?
+            .iter()
+            .find(|call| call.role != Role::Evidence)
     }
 
     /// How the answer was come by.

@@ -228,13 +228,18 @@ async fn feedback(Shared(state): Shared<Arc<State>>, body: Body) -> Result<(Stat
         });
     }
     let kept = state.observer.has_journal();
-    Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": true, "kept": kept, "about": about }))))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(json!({ "accepted": true, "kept": kept, "about": about })),
+    ))
 }
 
 /// The latest decisions, newest first: `?limit=50`.
 async fn decisions(Shared(state): Shared<Arc<State>>, uri: Uri) -> Json<Value> {
     let limits = uri.query().unwrap_or_default().split('&');
-    let limit = limits.filter_map(|pair| pair.strip_prefix("limit=")?.parse().ok()).next();
+    let limit = limits
+        .filter_map(|pair| pair.strip_prefix("limit=")?.parse().ok())
+        .next();
     Json(json!({ "decisions": state.observer.recent(limit.unwrap_or(DECISIONS)) }))
 }
 
@@ -349,7 +354,10 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Value>) {
         true => {
             // What cannot be kept does not keep requests from being served.
             let failing = state.observer.failing();
-            (StatusCode::OK, Json(json!({ "status": "ready", "journal_failing": failing })))
+            (
+                StatusCode::OK,
+                Json(json!({ "status": "ready", "journal_failing": failing })),
+            )
         }
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready" }))),
     }

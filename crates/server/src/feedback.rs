@@ -37,7 +37,9 @@ pub(crate) fn read(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<Feedb
         _ => return Err(wrong("give one of `decision_id` and `session_id`".to_owned())),
     };
     if let Some(score) = said.score.filter(|score| !(0.0..=1.0).contains(score)) {
-        return Err(wrong(format!("`score` is {score}; it is a number from 0 (useless) to 1 (as good as can be)")));
+        return Err(wrong(format!(
+            "`score` is {score}; it is a number from 0 (useless) to 1 (as good as can be)"
+        )));
     }
     if said.score.is_none() && said.verdict.is_none() && said.comment.is_none() {
         return Err(wrong("give a `score`, a `verdict` or a `comment`".to_owned()));
@@ -81,7 +83,10 @@ mod tests {
     #[test]
     fn what_can_be_said() {
         check(r#"{"decision_id": "dec_1", "score": 0.5}"#, Ok(("client", Some(0.5))));
-        check(r#"{"decision_id": "dec_1", "verdict": "underpowered", "source": "app"}"#, Ok(("app", Some(0.0))));
+        check(
+            r#"{"decision_id": "dec_1", "verdict": "underpowered", "source": "app"}"#,
+            Ok(("app", Some(0.0))),
+        );
         check(r#"{"session_id": "s", "comment": "fine"}"#, Ok(("client", None)));
     }
 
@@ -92,7 +97,10 @@ mod tests {
         check(r#"{"decision_id": "dec_1", "score": -0.1}"#, Err("from 0"));
         check(r#"{"decision_id": "dec_1"}"#, Err("a `score`, a `verdict`"));
         check(r#"{"score": 1}"#, Err("one of `decision_id`"));
-        check(r#"{"decision_id": "dec_1", "session_id": "s", "score": 1}"#, Err("one of `decision_id`"));
+        check(
+            r#"{"decision_id": "dec_1", "session_id": "s", "score": 1}"#,
+            Err("one of `decision_id`"),
+        );
         check(r#"{"decision_id": "dec_1", "verdict": "meh"}"#, Err("good_fit"));
         check(r#"{"decision_id": "dec_1", "stars": 5}"#, Err("stars"));
         check("no", Err("decision_id"));

@@ -119,10 +119,14 @@ pub(crate) async fn forward(
         headers,
         deadline,
     };
-    match &decided.cascade {
+    let answered = match &decided.cascade {
         Some(cascade) => run.cascade(cascade).await,
         None => run.first_to_answer().await,
+    };
+    if let Err(Error::Spent(_)) = &answered {
+        state.metrics.budget_refusal();
     }
+    answered
 }
 
 impl Run<'_> {

@@ -127,7 +127,10 @@ impl Metrics {
             let labels: Vec<metrics::Label> = labels.map(|(name, value)| metrics::Label::new(name, value)).collect();
             counter!("tiercast_served_total", labels).increment(1);
             for call in &row.calls {
-                let labels: Vec<metrics::Label> = of(&call.tier).into_iter().map(|(name, value)| metrics::Label::new(name, value)).collect();
+                let labels: Vec<metrics::Label> = of(&call.tier)
+                    .into_iter()
+                    .map(|(name, value)| metrics::Label::new(name, value))
+                    .collect();
                 counter!("tiercast_spent_micro_usd_total", labels).increment(micro_usd(call.cost_usd));
             }
         });
@@ -234,20 +237,32 @@ fn describe() {
         "tiercast_spent_micro_usd_total",
         "Settled cost of calls by tier, policy, task and cohort, millionths of a US dollar."
     );
-    describe_counter!("tiercast_feedback_total", "What was said of answers, by source and verdict.");
-    describe_histogram!("tiercast_observed_quality", "Quality that feedback gave the tier that answered.");
+    describe_counter!(
+        "tiercast_feedback_total",
+        "What was said of answers, by source and verdict."
+    );
+    describe_histogram!(
+        "tiercast_observed_quality",
+        "Quality that feedback gave the tier that answered."
+    );
     describe_gauge!(
         "tiercast_always_best_usd",
         "What the best single tier would have cost since the start, US dollars (an estimate)."
     );
     describe_gauge!("tiercast_saved_usd", "Saved against that, US dollars.");
-    describe_gauge!("tiercast_drift_findings", "Things that have drifted, by kind and severity.");
+    describe_gauge!(
+        "tiercast_drift_findings",
+        "Things that have drifted, by kind and severity."
+    );
     describe_counter!(
         "tiercast_observer_dropped_total",
         "Finished requests that were not looked at, because too many waited."
     );
     describe_counter!("tiercast_journal_written_total", "Rows of the journal on disk.");
-    describe_counter!("tiercast_journal_dropped_total", "Rows that the journal could not take.");
+    describe_counter!(
+        "tiercast_journal_dropped_total",
+        "Rows that the journal could not take."
+    );
     describe_gauge!("tiercast_journal_waiting", "Rows that wait for the disk.");
     describe_gauge!("tiercast_journal_bytes", "Bytes of the journal on disk.");
     describe_gauge!("tiercast_journal_failing", "1 while the journal cannot write.");

@@ -35,6 +35,9 @@ const RECENT: usize = 200;
 /// Requests that feedback can still find without the journal.
 const KNOWN: usize = 50_000;
 
+/// Words that may wait for their request.
+const EARLY: usize = 256;
+
 /// What a server is observed by.
 pub struct Watch {
     /// Where rows are kept, if anywhere.
@@ -84,7 +87,9 @@ impl Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("keep", &self.keep).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("keep", &self.keep)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,6 +118,8 @@ struct Live {
     monitor: Monitor,
     recent: VecDeque<Arc<Served>>,
     known: Known,
+    /// What was said of requests that are not over yet, as far as is known here.
+    early: VecDeque<Feedback>,
 }
 
 /// Requests that may still be spoken of, the latest [`KNOWN`].
@@ -136,6 +143,7 @@ impl Observer {
             monitor: watch.monitor,
             recent: VecDeque::with_capacity(RECENT),
             known: Known::default(),
+            early: VecDeque::new(),
         }));
         let work = Work {
             live: Arc::clone(&live),
@@ -271,10 +279,10 @@ impl Observer {
             // A panic there has been told of already.
             drop(thread.join());
         }
-        if let Some(journal) = &self.journal {
-            if let Err(error) = journal.close() {
-                tracing::error!(%error, "the journal could not be closed");
-            }
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.close()
+        {
+            tracing::error!(%error, "the journal could not be closed");
         }
         if let Some(traces) = &self.traces {
             traces.close(TRACES_WITHIN);
@@ -316,7 +324,8 @@ impl Work {
             traces.record(&served, &self.targets);
         }
         let entry = Entry::Served(Box::new(served));
-        self.lock().take(&entry);
+        let early = self.lock().take(&entry);
+        early.iter().for_each(|feedback| self.hear(feedback));
         if let (Some(journal), Entry::Served(mut served)) = (&self.journal, entry) {
             if self.keep < Keep::Features {
                 served.features = None;
@@ -330,14 +339,16 @@ impl Work {
 
     fn said(&self, feedback: Feedback) {
         self.metrics.feedback(&feedback);
-        let observed = self.lock().hear(&feedback);
+        self.hear(&feedback);
+        if let Some(journal) = &self.journal {
+            journal.record(Entry::Feedback(feedback));
+        }
+    }
+
+    fn hear(&self, feedback: &Feedback) {
+        let observed = self.lock().hear(feedback);
         if let Some((tier, quality)) = observed {
             self.metrics.observed(&tier, quality);
-        }
-        let entry = Entry::Feedback(feedback);
-        self.lock().monitor.take(&entry);
-        if let Some(journal) = &self.journal {
-            journal.record(entry);
         }
     }
 
@@ -347,9 +358,10 @@ impl Work {
 }
 
 impl Live {
-    fn take(&mut self, entry: &Entry) {
+    /// Takes a request, and returns what was said of it before.
+    fn take(&mut self, entry: &Entry) -> Vec<Feedback> {
         self.monitor.take(entry);
-        let Entry::Served(row) = entry else { return };
+        let Entry::Served(row) = entry else { return Vec::new() };
         self.summary.serve(row);
         self.known.add(&row.id, Trace::of(row));
         let mut shown = Served::clone(row);
@@ -358,6 +370,10 @@ impl Live {
             self.recent.pop_front();
         }
         self.recent.push_back(Arc::new(shown));
+        let is_of_it = |feedback: &Feedback| matches!(&feedback.about, About::Decision(id) if *id == row.id);
+        let (of_it, others): (Vec<Feedback>, Vec<Feedback>) = self.early.drain(..).partition(is_of_it);
+        self.early = others.into();
+        of_it
     }
 
     /// The tier that was spoken of, and how good it was found; nothing where that is not known here, or the same
@@ -366,7 +382,16 @@ impl Live {
         let About::Decision(id) = &feedback.about else {
             return None;
         };
+        if !self.known.traces.contains_key(id) {
+            // A client may be quicker than the end of its own request.
+            if self.early.len() == EARLY {
+                self.early.pop_front();
+            }
+            self.early.push_back(feedback.clone());
+            return None;
+        }
         let of = self.known.speak(id, &feedback.source)?.clone();
+        self.monitor.take(&Entry::Feedback(feedback.clone()));
         if let Some(verdict) = feedback.verdict {
             self.summary.hear(&of, verdict);
         }

@@ -161,7 +161,9 @@ pub(crate) fn row(basis: Basis<'_>) -> Served {
             .iter()
             .position(|tier| tier.tier == decision.tier)
             .unwrap_or_default(),
-        tiers: (0..answer.tiers.len()).map(|tier| expected(answer, basis.forecasts, tier)).collect(),
+        tiers: (0..answer.tiers.len())
+            .map(|tier| expected(answer, basis.forecasts, tier))
+            .collect(),
         evidence: answer.evidence.sufficient,
         overhead_ms: answer.overhead_ms as f32,
         calls: Vec::new(),
@@ -176,7 +178,11 @@ pub(crate) fn row(basis: Basis<'_>) -> Served {
 
 fn expected(answer: &Answer, forecasts: &[Forecast], tier_idx: usize) -> Expected {
     let (view, forecast) = (&answer.tiers[tier_idx], &forecasts[tier_idx]);
-    let excluded = answer.decision.excluded.iter().find(|excluded| excluded.tier == view.tier);
+    let excluded = answer
+        .decision
+        .excluded
+        .iter()
+        .find(|excluded| excluded.tier == view.tier);
     Expected {
         tier: Label::from(view.tier.as_str()),
         predicted_as: view.predicted_as.as_deref().map(Label::from),

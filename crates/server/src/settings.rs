@@ -26,8 +26,8 @@ mod tests;
 
 use budgets::BudgetSettings;
 use cascade::CascadeSettings;
-use journal::JournalSettings;
 pub use error::SettingsError;
+use journal::JournalSettings;
 
 /// Names of cohorts are labels of metrics: each one is a time series per tier and reason.
 const MAX_COHORTS: usize = 100;
@@ -389,7 +389,9 @@ impl Settings {
         }
         self.cascade.check()?;
         self.journal.check()?;
-        self.drift.check().map_err(|error| value(format!("drift.{}", error.name), error.expected))?;
+        self.drift
+            .check()
+            .map_err(|error| value(format!("drift.{}", error.name), error.expected))?;
         let keys: Vec<&str> = self.keys.keys().map(String::as_str).collect();
         self.budgets.check(&self.cohorts, &keys)?;
         for (name, tier) in &self.tiers {

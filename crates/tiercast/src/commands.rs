@@ -32,8 +32,8 @@ use crate::arguments::{
 use crate::encoders::Cache;
 use crate::progress::{TrainingProgress, say};
 use crate::{
-    observing,    collect, config, data, doctor, encoders, judge, pipeline, plan, policies, quickstart, reference, replay, replies,
-    route, serve, suite, tier,
+    collect, config, data, doctor, encoders, judge, observing, pipeline, plan, policies, quickstart, reference, replay,
+    replies, route, serve, suite, tier,
 };
 
 /// Costs below this are shown as this: a tier is never free in `predict`.

@@ -286,10 +286,16 @@ impl Opened {
     fn watch(&self, checkpoint: Option<&Path>) -> anyhow::Result<Vec<FindingView>> {
         let reference = checkpoint.map(reference).transpose()?.flatten();
         let mut monitor = Monitor::new(reference, drift::Settings::default())?;
-        let parts = self.reader.scan(self.range, Parts {
-            features: true,
-            ..Parts::default()
-        }).map_err(of_journal)?;
+        let parts = self
+            .reader
+            .scan(
+                self.range,
+                Parts {
+                    features: true,
+                    ..Parts::default()
+                },
+            )
+            .map_err(of_journal)?;
         // The open rows come first in the list and are the latest.
         let (open, closed): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.n_rows().is_none());
         for part in closed.into_iter().chain(open) {

@@ -210,7 +210,7 @@ mod tests {
     fn usage(at: u64, prices: [f64; 3]) -> Usage {
         let tokens = [
             (at * 37 % 900 + 10) as f64,
-            if at % 3 == 0 { 0.0 } else { (at % 50) as f64 },
+            if at.is_multiple_of(3) { 0.0 } else { (at % 50) as f64 },
             (at * 11 % 400) as f64,
         ];
         let cost_usd = tokens.iter().zip(prices).map(|(tokens, price)| tokens * price).sum();

@@ -114,11 +114,11 @@ struct FloorSums {
 impl FloorSums {
     #[inline]
     fn add(&mut self, values: &[f64; N_FLOORS]) {
-        for i in 0..N_FLOORS {
-            let total = self.total[i] + values[i];
-            let taken = total - self.total[i];
-            self.lost[i] += (self.total[i] - (total - taken)) + (values[i] - taken);
-            self.total[i] = total;
+        for ((sum, lost), value) in self.total.iter_mut().zip(&mut self.lost).zip(values) {
+            let total = *sum + value;
+            let taken = total - *sum;
+            *lost += (*sum - (total - taken)) + (value - taken);
+            *sum = total;
         }
     }
 

@@ -18,10 +18,10 @@ use super::*;
 mod upstreams;
 use tiercast_upstream::client::Client;
 
+use crate::observer::Watch;
 use crate::serving::Checkpoint;
 use crate::settings::Settings;
 use crate::state::Parts;
-use crate::observer::Watch;
 use crate::worker::{Forecasted, Forecaster};
 
 fn catalog() -> Catalog {

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tiercast_budgets::amount::Amount;
 use serde_json::Value;
+use tiercast_budgets::amount::Amount;
 use tiercast_chat::{Dialect, StreamSummary, Usage, said, said_in_stream};
-use tiercast_routing::catalog::Tier;
 use tiercast_records::journal::{Label, Role};
+use tiercast_routing::catalog::Tier;
 use tiercast_routing::decide::Forecast;
 
 use crate::accounts::{Call, Outcome};

@@ -80,7 +80,10 @@ impl JournalSettings {
 
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         if self.folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
-            return Err(value("journal.folder", "is empty: name a folder, or leave it out for no journal"));
+            return Err(value(
+                "journal.folder",
+                "is empty: name a folder, or leave it out for no journal",
+            ));
         }
         match self.opening().map(|opening| opening.check()) {
             Some(Err(error)) => Err(value("journal", format!("will not do: {error}"))),

@@ -50,9 +50,9 @@ impl Span {
             until_ms: read("until", &self.until)?,
         };
         match (range.since_ms, range.until_ms) {
-            (Some(since), Some(until)) if since >= until => {
-                Err(UsageError(format!("{self} is no span of time: --since comes before --until")))
-            }
+            (Some(since), Some(until)) if since >= until => Err(UsageError(format!(
+                "{self} is no span of time: --since comes before --until"
+            ))),
             _ => Ok(range),
         }
     }
@@ -106,6 +106,12 @@ mod tests {
         };
         assert!(span("2026-01-02", "2026-01-01").range().is_err());
         assert!(span("2026-01-01", "2026-01-02").range().is_ok());
-        assert!(span("soon", "2026-01-02").range().unwrap_err().to_string().contains("--since soon"));
+        assert!(
+            span("soon", "2026-01-02")
+                .range()
+                .unwrap_err()
+                .to_string()
+                .contains("--since soon")
+        );
     }
 }
