@@ -186,12 +186,12 @@ pub fn unit_steps(embedding: &[i8]) -> Vec<f32> {
 fn thinned<T>(items: impl Iterator<Item = T>) -> Vec<T> {
     let (mut kept, mut step) = (Vec::new(), 1_u64);
     for (at, item) in (0_u64..).zip(items) {
-        if mixed(at) % step == 0 {
+        if mixed(at).is_multiple_of(step) {
             kept.push((at, item));
         }
         if kept.len() >= 2 * ROWS {
             step *= 2;
-            kept.retain(|(at, _)| mixed(*at) % step == 0);
+            kept.retain(|(at, _)| mixed(*at).is_multiple_of(step));
         }
     }
     kept.into_iter().map(|(_, item)| item).collect()

@@ -4,7 +4,7 @@ use super::*;
 
 fn row(at: u32) -> Features {
     Features {
-        surface: vec![at as f32 / 100.0, f32::from(at % 10 == 0), 2.0],
+        surface: vec![at as f32 / 100.0, f32::from(at.is_multiple_of(10)), 2.0],
         embedding: (0..8).map(|i| if i == at % 8 { 127 } else { 40 }).collect(),
         ..Features::default()
     }
