@@ -20,7 +20,7 @@ use tiercast_records::journal::Entry;
 use tiercast_records::reference::Reference;
 use traffic::{CALM, Change, HIT, N_SIGNALS, Traffic};
 
-/// Calm requests before a change.
+/// Calm requests before a change; some more from run to run, so that it comes anywhere in a window.
 const BEFORE: u64 = 20_000;
 /// Requests after which a change counts as not seen.
 const LONGEST: u64 = 200_000;
@@ -97,11 +97,11 @@ fn false_alarms(reference: &Reference, n_requests: u64) {
 }
 
 fn delays(reference: &Reference, n_runs: u64) {
-    println!("\n| change | rated | finding | seen | requests: median | 90 % | ratings: median | 90 % |");
+    println!("\n| change | rated | finding | seen | requests: median | 90 % | ratings of the tier: median | 90 % |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let row = |name, change, rated, aspects: &[Aspect]| {
         let seen: Vec<Vec<Delay>> = (0..n_runs)
-            .map(|run| delay(reference, change, rated, aspects, 1_000 + run))
+            .map(|run| delay(reference, change, rated, aspects, run))
             .collect();
         for aspect in aspects {
             let found = seen.iter().flatten().filter(|delay| delay.aspect == *aspect);
@@ -124,6 +124,12 @@ fn delays(reference: &Reference, n_runs: u64) {
     ];
     row("30 % new task", new_task, 0.0, &aspects);
     for rated in [0.05, 0.2] {
+        row(
+            "tier 20 points worse",
+            Change { worse: 0.2, ..CALM },
+            rated,
+            &[Aspect::Worse],
+        );
         row(
             "tier 10 points worse",
             Change { worse: 0.1, ..CALM },
@@ -149,15 +155,17 @@ struct Delay {
 }
 
 /// From a change to its findings, of those that were seen; of the outcomes those of the tier as a whole.
-fn delay(reference: &Reference, change: Change, rated: f64, aspects: &[Aspect], seed: u64) -> Vec<Delay> {
+fn delay(reference: &Reference, change: Change, rated: f64, aspects: &[Aspect], run: u64) -> Vec<Delay> {
     let with_features = change.new_task > 0.0;
     let mut monitor = Monitor::new(with_features.then(|| reference.clone()), Settings::default()).unwrap();
-    let mut traffic = Traffic::new(seed, rated, with_features);
-    for _ in 0..BEFORE {
+    let mut traffic = Traffic::new(1_000 + run, rated, with_features);
+    let n_before = BEFORE + 73 * run;
+    for _ in 0..n_before {
         traffic.next().iter().for_each(|entry| monitor.take(entry));
     }
     traffic.change = change;
-    let (mut found, n_before): (Vec<Delay>, u64) = (Vec::new(), monitor.state().n_rated);
+    let n_rated_before = n_rated(&monitor);
+    let mut found: Vec<Delay> = Vec::new();
     for n_requests in 1..=LONGEST {
         traffic.next().iter().for_each(|entry| monitor.take(entry));
         for finding in monitor.findings() {
@@ -165,11 +173,11 @@ fn delay(reference: &Reference, change: Change, rated: f64, aspects: &[Aspect], 
             let is_tier =
                 finding.kind != Kind::Outcomes || (whose.tier.as_deref() == Some(HIT) && whose.task.is_none());
             let is_new = found.iter().all(|known| known.aspect != finding.aspect);
-            if is_new && is_tier && aspects.contains(&finding.aspect) && finding.at.request > BEFORE {
+            if is_new && is_tier && aspects.contains(&finding.aspect) && finding.at.request > n_before {
                 found.push(Delay {
                     aspect: finding.aspect,
                     n_requests,
-                    n_rated: monitor.state().n_rated - n_before,
+                    n_rated: n_rated(&monitor) - n_rated_before,
                 });
             }
         }
@@ -179,6 +187,14 @@ fn delay(reference: &Reference, change: Change, rated: f64, aspects: &[Aspect], 
         }
     }
     found
+}
+
+fn n_rated(monitor: &Monitor) -> u64 {
+    let tiers = monitor.state().reliability.into_iter();
+    tiers
+        .filter(|row| row.tier.as_deref() == Some(HIT))
+        .map(|row| row.n)
+        .sum()
 }
 
 /// Median and 90th percentile; zero of nothing.

@@ -17,8 +17,8 @@ const N_TASKS: usize = 6;
 const TIERS: [(&str, f64, f64, f64, f64, f64); 4] = [
     ("strong", 3.2, 3e-6, 1.5e-5, 900.0, 0.01),
     ("mid", 2.0, 4e-7, 1.6e-6, 500.0, -0.02),
-    ("small", 0.8, 1e-7, 4e-7, 250.0, 0.02),
-    ("vertical", 1.6, 2e-7, 6e-7, 300.0, -0.01),
+    ("small", 0.8, 1e-7, 4e-7, 250.0, 0.0),
+    ("vertical", 1.6, 2e-7, 6e-7, 300.0, 0.02),
 ];
 /// The tier that something happens to.
 pub(crate) const HIT: &str = "small";
@@ -263,7 +263,7 @@ impl Traffic {
         let (embedding, surface) = values.split_at(EMBEDDING_DIM);
         let length = embedding.iter().map(|value| value * value).sum::<f32>().sqrt();
         let surface = surface.iter().enumerate().map(|(at, value)| {
-            let value = if at % 3 == 0 {
+            let value = if at.is_multiple_of(3) {
                 (value - 0.9).max(0.0)
             } else {
                 value + 3.0

@@ -45,8 +45,8 @@ mod tests {
     fn a_canary_begins_no_era_and_its_promotion_does() {
         let (old, new): (Label, Label) = ("old".into(), "new".into());
         let mut era = Era::default();
-        for at in 0..1_000 {
-            assert!(!era.begins_with(if at % 3 == 0 { &old } else { &new }));
+        for at in 0..1_000_u32 {
+            assert!(!era.begins_with(if at.is_multiple_of(3) { &old } else { &new }));
         }
         assert!(era.is_current(&old));
         let begun = (0..STRANGERS + 10).filter(|_| era.begins_with(&new)).count();

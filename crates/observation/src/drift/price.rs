@@ -205,6 +205,8 @@ fn n_needed(chance: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn usage(at: u64, prices: [f64; 3]) -> Usage {
@@ -274,7 +276,7 @@ mod tests {
         let surcharged = |at| {
             usage(
                 at,
-                if at % 10 == 0 {
+                if at.is_multiple_of(10) {
                     PRICES.map(|price| 2.0 * price)
                 } else {
                     PRICES
@@ -314,5 +316,15 @@ mod tests {
         };
         let calls: Vec<Usage> = (1..31).map(same).collect();
         assert!((Prices::fit(&calls, 0.02).cost(&same(1000)) - 5e-3).abs() < 1e-9);
+    }
+
+    proptest! {
+        #[test]
+        fn any_prices_are_learnt(prices in prop::array::uniform3(1e-9..1e-3), seed in 0_u64..1_000) {
+            let calls: Vec<Usage> = (1..31).map(|at| usage(at + seed, prices)).collect();
+            let found = Prices::fit(&calls, 0.02);
+            let next = usage(seed + 31, prices);
+            prop_assert!(found.off(&next) < 1e-3, "{found:?}");
+        }
     }
 }

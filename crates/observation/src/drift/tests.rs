@@ -121,7 +121,7 @@ fn with_rows(n: u32, change: impl Fn(u32, &mut Served)) -> Monitor {
 #[test]
 fn a_clock_that_jumps_changes_nothing_but_times() {
     let found = with_rows(5_000, |at, row| {
-        row.time_ms = if at % 2 == 0 { i64::MIN } else { i64::MAX }
+        row.time_ms = if at.is_multiple_of(2) { i64::MIN } else { i64::MAX }
     });
     assert_eq!(found.findings(), []);
     assert_eq!(found.state(), with_rows(5_000, |_, _| {}).state());
@@ -150,7 +150,7 @@ fn hostile_labels_are_bounded() {
 fn figures_that_are_none_are_left_out() {
     let monitor = with_rows(6_000, |at, row| {
         let odd = [f32::NAN, f32::INFINITY, -1.0][at as usize % 3];
-        if at % 7 == 0 {
+        if at.is_multiple_of(7) {
             row.tiers.iter_mut().for_each(|tier| tier.quality_mean = odd);
             row.tiers.iter_mut().for_each(|tier| tier.output_tokens = odd);
             row.calls[0].cost_usd = f64::from(odd);
@@ -158,7 +158,7 @@ fn figures_that_are_none_are_left_out() {
             row.calls[0].first_token_ms = Some(odd);
             row.chosen = 99;
         }
-        if at % 11 == 0 {
+        if at.is_multiple_of(11) {
             row.features.iter_mut().for_each(|features| features.surface.clear());
             row.calls.clear();
         }
