@@ -13,6 +13,7 @@ mod cascade_evidence;
 mod clients;
 mod collect;
 mod config;
+mod dashboard;
 mod doubt;
 mod encoders;
 mod endpoint;

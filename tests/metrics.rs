@@ -355,6 +355,7 @@ fn a_real_prometheus_takes_rules_alerts_and_dashboard() {
         "job:tiercast_escalated:ratio1d",
         "tier:tiercast_quality_gap:mean6h",
         "task:tiercast_spent_usd:increase1h",
+        "job:tiercast_usd_per_answer:mean1h",
         "job:tiercast_saved:ratio",
         "tier:tiercast_call_seconds:p95_5m",
     ] {
