@@ -49,8 +49,8 @@ pub(super) fn qualities(label: &str, rows: &[QualityFigures]) -> Markup {
                 }
             }
             figcaption {
-                span.key { svg width="16" height="16" { circle.observed cx="8" cy="8" r="5" {} } "observed, 95 % interval" }
-                span.key { svg width="16" height="16" { circle.expected cx="8" cy="8" r="5" {} } "expected" }
+                span.key { svg width="16" height="16" { circle.observed cx="8" cy="8" r="5" {} } "observed where known, 95 % interval" }
+                span.key { svg width="16" height="16" { circle.expected cx="8" cy="8" r="5" {} } "expected, of all" }
             }
         }
     }

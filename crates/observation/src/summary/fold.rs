@@ -93,7 +93,11 @@ impl Summary {
     }
 
     fn place_of(&mut self, row: &Served, call: &Call) -> Option<usize> {
-        match row.tiers.iter().position(|expected| expected.tier == call.tier) {
+        match row
+            .tiers
+            .iter()
+            .position(|expected| label::is_same(&expected.tier, &call.tier))
+        {
             Some(position) => self.tiers.place_at(position, &call.tier),
             None => self.tiers.place(&call.tier),
         }

@@ -69,14 +69,18 @@ impl Frontier {
         let Some(first) = self.order.first() else { return };
         let best = self.order.iter().fold(*first, better);
         let (mut costs, mut qualities) = ([0.0; N_FLOORS], [0.0; N_FLOORS]);
-        let mut at = 0;
-        for i in 0..N_FLOORS {
-            // As the floor rises, the cheapest tier that reaches it only moves to dearer ones.
-            while self.order.get(at).is_some_and(|tier| tier.1 < floor(i)) {
-                at += 1;
+        let mut n_filled = 0;
+        for (cost, quality) in &self.order {
+            // A tier is the cheapest for the floors that it reaches and no cheaper one does.
+            let n_reached = n_reached(*quality);
+            if n_reached > n_filled {
+                costs[n_filled..n_reached].fill(*cost);
+                qualities[n_filled..n_reached].fill(*quality);
+                n_filled = n_reached;
             }
-            (costs[i], qualities[i]) = self.order.get(at).copied().unwrap_or(best);
         }
+        costs[n_filled..].fill(best.0);
+        qualities[n_filled..].fill(best.1);
         self.n += 1;
         self.cost.add(&costs);
         self.quality.add(&qualities);
@@ -135,6 +139,12 @@ impl FloorSums {
     }
 }
 
+/// Floors that a quality reaches. Rows hold qualities in single precision, so a millionth below is on it.
+fn n_reached(quality: f64) -> usize {
+    let highest = quality * (N_FLOORS - 1) as f64 + 2e-5;
+    (highest as usize + 1).min(N_FLOORS)
+}
+
 fn floor(i: usize) -> f64 {
     i as f64 / (N_FLOORS - 1) as f64
 }
@@ -168,6 +178,14 @@ mod tests {
         assert_eq!((at(10).floor, at(10).point.cost_usd), (0.5, 1.5));
         // Nothing reaches 1: the best of each.
         assert_eq!((at(20).point.cost_usd, at(20).point.n), (2.0, 2));
+    }
+
+    #[test]
+    fn a_quality_in_single_precision_reaches_its_own_floor() {
+        for i in 0..N_FLOORS {
+            assert_eq!(n_reached(f64::from(floor(i) as f32)), i + 1);
+            assert_eq!(n_reached(floor(i) - 1e-4), i.max(1));
+        }
     }
 
     #[test]

@@ -16,6 +16,12 @@ pub(crate) fn short(label: &Label) -> Cow<'_, Label> {
     Cow::Owned(Label::from(&label[..label.floor_char_boundary(LONGEST)]))
 }
 
+/// Whether two labels are equal; most often they are the same one.
+#[inline]
+pub(crate) fn is_same(a: &Label, b: &Label) -> bool {
+    Label::ptr_eq(a, b) || a == b
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

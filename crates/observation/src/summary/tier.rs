@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use tiercast_records::journal::{Call, Label};
 
-use super::Group;
 use super::bounded::Fold;
 use super::cost::{Candidate, Ratio};
 use super::frontier::PointSums;
@@ -12,6 +11,7 @@ use super::latency::Waits;
 use super::quality::ByPropensity;
 use super::stage::Stage;
 use super::sum::Sum;
+use super::{Group, label};
 
 /// Tiers with figures of their own. They come from a catalog and not from clients, so the first ones have them.
 const MOST: usize = 64;
@@ -103,7 +103,7 @@ impl Tiers {
     #[inline]
     pub(crate) fn place_at(&mut self, position: usize, name: &Label) -> Option<usize> {
         if let Some(place) = self.last.get(position)
-            && self.names[*place] == *name
+            && label::is_same(&self.names[*place], name)
         {
             return Some(*place);
         }

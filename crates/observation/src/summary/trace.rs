@@ -2,6 +2,8 @@
 
 use tiercast_records::journal::{Label, Path, Role, Served};
 
+use super::label::is_same;
+
 /// The part of a row that later feedback is booked on. Smaller than the row: the server holds one per
 /// request that may still be spoken of.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +55,12 @@ fn is_escalated(row: &Served) -> bool {
 /// Expected quality of the tier that answered.
 pub(crate) fn predicted(row: &Served) -> Option<f64> {
     let tier = &row.answer()?.tier;
-    share(row.tiers.iter().find(|expected| expected.tier == *tier)?.quality_mean)
+    share(
+        row.tiers
+            .iter()
+            .find(|expected| is_same(&expected.tier, tier))?
+            .quality_mean,
+    )
 }
 
 /// A quality in [0, 1], unless it is not a number.
