@@ -63,7 +63,7 @@ def main():
     arguments.add_argument("--quick", action="store_true", help="a few tasks of datasets/smoke")
     options = arguments.parse_args()
     if options.quick:
-        options.set, options.tasks, options.data = "smoke", 12, ROOT / "datasets/smoke"
+        options.set, options.tasks, options.data = "smoke", 6, ROOT / "datasets/smoke"
     evaluate(options)
 
 

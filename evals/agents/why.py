@@ -31,7 +31,10 @@ def main():
     quality, cost = forecasts(options.forecasts, rows)
     tasks = draw(rows, options.tasks, seed=0)
     mean = np.broadcast_to(quality.mean(axis=0), quality.shape)
-    print("| forecasts | rule | " + " | ".join(f"{level:.0%}" for level in LEVELS) + " |")
+    for tier_idx, tier in enumerate(rows.tiers):
+        over = np.mean(rows.cost_usd[:, tier_idx] > 2 * cost[:, tier_idx])
+        print(f"{tier}: {over:.1%} of the calls cost more than twice their forecast")
+    print("\n| forecasts | rule | " + " | ".join(f"{level:.0%}" for level in LEVELS) + " |")
     print("| --- | --- |" + " ---: |" * len(LEVELS))
     for name, of_quality, of_cost, rule, settings in [
         ("as they are", quality, cost, "all that is left is planned", {}),

@@ -4,7 +4,8 @@
     python3 evals/budgets/rounds.py --server redis=redis-server --server valkey=valkey-server --rounds 5
 
 A round is a turn of every row, so that what else the machine does meets all alike; rounds alternate in their order.
-Needs nothing but Python, the servers, and `redis-benchmark`.
+Beside the clock's figures stands processor time per operation, which says as much on a busy machine as on a quiet one.
+Needs Linux, Python, the servers, and `redis-benchmark`.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = (1, 8, 64)
 FLOOR_S = 3.0
+# As long as the example takes for a row.
+EXAMPLE_S = 5.0
 
 
 def main():
@@ -52,15 +55,15 @@ def one_round(options, servers):
             process, port = start(program, folder)
             try:
                 for n_tasks in TASKS:
-                    found[f"{name}: EVAL 'return 1'", n_tasks] = evals(options.benchmark, port, n_tasks)
-                lines = run(options.example, folder, f"redis://127.0.0.1:{port}")
+                    found[f"{name}: EVAL 'return 1'", n_tasks] = evals(options.benchmark, port, n_tasks, process.pid)
+                lines = run(options.example, folder, f"redis://127.0.0.1:{port}", process.pid)
             finally:
                 process.terminate()
                 process.wait()
         for line in lines:
             is_remote = line["store"] == "valkey"
             row = (name if is_remote else line["store"], line["tasks"])
-            figure = (line["pairs_per_s"], line["reserve_p50_ms"], line["reserve_p99_ms"])
+            figure = (line["pairs_per_s"], line["reserve_p50_ms"], line["reserve_p99_ms"], line["own_us"], line["server_us"])
             if is_remote:
                 found[row] = figure
             else:
@@ -85,54 +88,84 @@ def start(program, folder):
     raise SystemExit(f"{program} does not listen")
 
 
-def run(example, folder, url):
-    told = subprocess.run([example, folder, url], check=True, stdout=subprocess.PIPE, text=True).stdout
-    return [json.loads(line) for line in told.splitlines()]
+def run(example, folder, url, server_pid):
+    """What the example tells, and microseconds of processor time per operation: its own and the server's."""
+    example = subprocess.Popen([example, folder, url], stdout=subprocess.PIPE, text=True)
+    lines, own, server = [], 0.0, cpu_s(server_pid)
+    for text in example.stdout:
+        line = json.loads(text)
+        n_operations = 2 * line["pairs_per_s"] * EXAMPLE_S
+        # What has ended can still be asked, for it is not waited for yet.
+        own_now, server_now = cpu_s(example.pid), cpu_s(server_pid)
+        line["own_us"] = (own_now - own) / n_operations * 1e6
+        line["server_us"] = (server_now - server) / n_operations * 1e6
+        own, server = own_now, server_now
+        lines.append(line)
+    assert example.wait() == 0
+    return lines
 
 
-def evals(benchmark, port, n_clients):
-    """Trivial scripts per second: the floor under the store's scripts."""
-    command = [benchmark, "-p", str(port), "-c", str(n_clients), "-n", str(20_000 * (1 + (n_clients > 1))), "--csv", "EVAL", "return 1", "0"]
+def cpu_s(pid):
+    """Processor time of a process, seconds, in hundredths."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def evals(benchmark, port, n_clients, server_pid):
+    """Trivial scripts per second, and the server's microseconds for one: the floor under the store's scripts."""
+    n_scripts = 20_000 if n_clients == 1 else 40_000
+    command = [benchmark, "-p", str(port), "-c", str(n_clients), "-n", str(n_scripts), "--csv", "EVAL", "return 1", "0"]
+    before = cpu_s(server_pid)
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(told.splitlines()[-1].split(",")[1].strip('"'))
+    per_s = float(told.splitlines()[-1].split(",")[1].strip('"'))
+    return per_s, (cpu_s(server_pid) - before) / n_scripts * 1e6
 
 
 def commits(file):
-    """Commits per second of one changed row, with the pragmas of the store."""
+    """Commits per second of one changed row, with the pragmas of the store, and microseconds for one."""
     connection = sqlite3.connect(file, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("CREATE TABLE purse (name TEXT PRIMARY KEY, spent INTEGER) WITHOUT ROWID")
     connection.execute("INSERT INTO purse VALUES ('a', 0)")
-    n_commits, began = 0, time.monotonic()
+    n_commits, began, busy = 0, time.monotonic(), time.process_time()
     while time.monotonic() - began < FLOOR_S:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE purse SET spent = spent + 1 WHERE name = 'a'")
         connection.execute("COMMIT")
         n_commits += 1
-    took = time.monotonic() - began
+    took, busy = time.monotonic() - began, time.process_time() - busy
     connection.close()
-    return n_commits / took
+    return n_commits / took, busy / n_commits * 1e6
 
 
 def page(figures, servers, loads):
-    lines = [
-        "| store | tasks at once | pairs a second | reserve p50, ms | reserve p99, ms | floor: commits or scripts a second | operations per floor |",
+    spread = lambda values, digits=0: f"{median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"
+    clock = [
+        "| store | tasks at once | pairs a second | reserve p50, ms | reserve p99, ms | floor a second | operations per floor |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    spread = lambda values, digits=0: f"{median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"
+    busy = [
+        "| store | tasks at once | us per operation, own process | us, server | floor, us | operations to a floor |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
     for store in ["sqlite in memory", "sqlite file", *servers]:
         for n_tasks in TASKS:
-            pairs, p50, p99 = zip(*figures[store, n_tasks])
+            pairs, p50, p99, own, server = zip(*figures[store, n_tasks])
             is_sqlite = store.startswith("sqlite")
-            floor = figures[("commits, one row each", 1) if is_sqlite else (f"{store}: EVAL 'return 1'", n_tasks)]
+            floor, floor_us = zip(*figures[("commits, one row each", 1) if is_sqlite else (f"{store}: EVAL 'return 1'", n_tasks)])
             # A pair is two operations: a reservation and a settlement.
             ratios = [2 * ours / theirs for ours, theirs in zip(pairs, floor)]
-            lines.append(
+            mine = own if is_sqlite else server
+            times = [ours / theirs for ours, theirs in zip(mine, floor_us)]
+            clock.append(
                 f"| {store} | {n_tasks} | {spread(pairs)} | {spread(p50, 3)} | {spread(p99, 2)} | {spread(floor)} | {spread(ratios, 2)} |"
             )
-    lines.append(f"\nLoad average after each round: {', '.join(f'{load:.1f}' for load in loads)}.")
-    return "\n".join(lines)
+            busy.append(
+                f"| {store} | {n_tasks} | {spread(own)} | {'' if is_sqlite else spread(server)} | {spread(floor_us)} | {spread(times, 1)} |"
+            )
+    loads = f"Load average after each round: {', '.join(f'{load:.1f}' for load in loads)}."
+    return "\n".join([*clock, "", *busy, "", loads])
 
 
 if __name__ == "__main__":
