@@ -1,6 +1,6 @@
 //! Forgetting a session or a cohort: its rows, and what was said of them. Works beside a running server.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -89,8 +89,10 @@ pub fn forget(folder: &Path, what: &What) -> Result<Forgotten, JournalError> {
         replaced.push(segment.file);
     }
     manifest.segments = kept;
-    manifest.write(&folder)?;
-    replaced.iter().try_for_each(|file| folder.remove_segment(file))?;
+    if !replaced.is_empty() {
+        manifest.write(&folder)?;
+        replaced.iter().try_for_each(|file| folder.remove_segment(file))?;
+    }
     forgotten.segments = replaced.len() as u64;
 
     let (n_rows, n_feedback) = rows.forget(what, |about| meant.is_about(about))?;
@@ -105,6 +107,8 @@ struct Meant<'w> {
     what: &'w What,
     ids: HashSet<String>,
     sessions: HashSet<String>,
+    /// Served rows that are meant, by segment.
+    n_served: HashMap<String, u64>,
 }
 
 impl<'w> Meant<'w> {
@@ -113,33 +117,45 @@ impl<'w> Meant<'w> {
         let mut sessions = HashSet::new();
         let mut others = HashSet::new();
         let mut add = |Names { id, session, cohort }: Names| {
-            if what.means(session.as_deref(), &cohort) {
+            let is_meant = what.means(session.as_deref(), &cohort);
+            if is_meant {
                 ids.insert(id);
                 sessions.extend(session);
             } else if matches!(what, What::Cohort(_)) {
                 others.extend(session);
             }
+            u64::from(is_meant)
         };
-        rows.each_name(&mut add)?;
+        rows.each_name(|names| {
+            add(names);
+        })?;
+        let mut n_served = HashMap::new();
         for segment in manifest
             .segments
             .iter()
             .filter(|segment| segment.kind == SegmentKind::Served)
         {
+            let mut n_meant = 0;
             read_served(&folder.segment(&segment.file), Parts::default(), &mut |row| {
-                add(Names {
+                n_meant += add(Names {
                     id: row.id,
                     session: row.session,
                     cohort: row.cohort.as_ref().to_owned(),
                 });
                 ControlFlow::Continue(())
             })?;
+            n_served.insert(segment.file.clone(), n_meant);
         }
         match what {
             What::Session(name) => sessions.extend([name.clone()]),
             What::Cohort(_) => sessions.retain(|session| !others.contains(session)),
         }
-        Ok(Self { what, ids, sessions })
+        Ok(Self {
+            what,
+            ids,
+            sessions,
+            n_served,
+        })
     }
 
     fn is_about(&self, about: &About) -> bool {
@@ -151,16 +167,14 @@ impl<'w> Meant<'w> {
 
     /// How many rows of a segment are meant.
     fn n_in(&self, folder: &Folder, segment: &Segment) -> Result<u64, JournalError> {
-        let path = folder.segment(&segment.file);
+        if segment.kind == SegmentKind::Served {
+            return Ok(self.n_served.get(&segment.file).copied().unwrap_or(0));
+        }
         let mut n_meant = 0;
-        let mut count = |is_meant: bool| {
-            n_meant += u64::from(is_meant);
+        read_feedback(&folder.segment(&segment.file), &mut |row| {
+            n_meant += u64::from(self.is_about(&row.about));
             ControlFlow::Continue(())
-        };
-        match segment.kind {
-            SegmentKind::Served => read_served(&path, Parts::default(), &mut |row| count(self.what.means_row(&row))),
-            SegmentKind::Feedback => read_feedback(&path, &mut |row| count(self.is_about(&row.about))),
-        }?;
+        })?;
         Ok(n_meant)
     }
 

@@ -11,7 +11,7 @@ use tiercast_records::journal::Entry;
 
 use crate::error::JournalError;
 use crate::folder::Folder;
-use crate::health::{Figures, Health};
+use crate::health::{Failing, Figures, Health};
 use crate::keeper::{Keeper, Signal};
 use crate::key::Key;
 use crate::manifest::Manifest;
@@ -33,6 +33,7 @@ struct Inner {
     key: Key,
     queue: usize,
     figures: Arc<Figures>,
+    clock: Clock,
     is_closed: Arc<AtomicBool>,
     messages: SyncSender<Message>,
     signals: SyncSender<Signal>,
@@ -77,7 +78,7 @@ impl Journal {
             folder.clone(),
             rows,
             Arc::clone(&figures),
-            clock,
+            Arc::clone(&clock),
             signals.clone(),
         );
         let writer = std::thread::spawn(move || writer.run(&incoming));
@@ -87,6 +88,7 @@ impl Journal {
                 key,
                 queue: settings.queue,
                 figures,
+                clock,
                 is_closed,
                 messages,
                 signals,
@@ -117,7 +119,12 @@ impl Journal {
 
     /// How it fares. Looks at two files, so not for every request.
     pub fn health(&self) -> Health {
-        self.inner.figures.health(&self.inner.folder)
+        let mut health = self.inner.figures.health(&self.inner.folder);
+        if let Some(since_ms) = self.inner.ended_ms() {
+            let what = "a thread of the journal ended by itself, which is a fault of tiercast: restart".to_owned();
+            health.failing = Some(Failing { what, since_ms });
+        }
+        health
     }
 
     /// Waits until all that was recorded before is stored: a kill of the process then loses none of it.
@@ -157,6 +164,13 @@ impl Journal {
 }
 
 impl Inner {
+    /// Now, if a thread has ended though the journal is open.
+    fn ended_ms(&self) -> Option<i64> {
+        let threads = self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let has_ended = threads.iter().any(JoinHandle::is_finished) && !self.is_closed.load(Ordering::Acquire);
+        has_ended.then(|| (self.clock)())
+    }
+
     fn close(&self) -> Result<(), JournalError> {
         self.is_closed.store(true, Ordering::Release);
         let (answer, answered) = sync_channel(1);
