@@ -96,7 +96,7 @@ fn a_file_that_is_missing_or_cut_short() {
             &[name],
         );
     }
-    assert_eq!(files.len(), 13);
+    assert_eq!(files.len(), 14);
     let nowhere = tiercast(&["route", "--checkpoint", &data.at("nowhere"), "x"]);
     nowhere.refused("no folder", 1, &["nowhere", "manifest.json", "tiercast train"]);
 }

@@ -178,6 +178,12 @@ fn requests_are_kept_spoken_of_and_reported() {
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
+    // More than eight rows were open: they have become a segment.
+    let start = Instant::now();
+    while gateway.stats()["journal"]["n_segments"].as_u64() < Some(1) {
+        assert!(start.elapsed() < DEADLINE, "{}", gateway.stats()["journal"]);
+        sleep(Duration::from_millis(20));
+    }
     assert_eq!(gateway.server.end("TERM").code, Some(0));
 
     // A restart: the decisions of before can still be spoken of.
