@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tiercast_records::completions;
 use tiercast_records::manifest;
 use tiercast_records::outcomes::PromptText;
 use tiercast_records::prompts::{self, Prompt};
@@ -234,7 +235,13 @@ fn the_budget_holds_and_a_higher_one_goes_on() {
     run.refused(
         "budget",
         1,
-        &["--max-cost-usd 0.1", "calls are left", "run the same command again"],
+        &[
+            "--max-cost-usd 0.1",
+            "the next call could cost up to 0.0",
+            "max_tokens",
+            "calls are left",
+            "run the same command again",
+        ],
     );
     let status = bench.status();
     let cost = status["cost_usd"].as_f64().unwrap();
@@ -445,6 +452,111 @@ fn a_ledger_of_another_configuration_is_refused() {
     bench.write("prompts.jsonl", "{\"prompt\": \"something else\"}\n");
     refused(&["the ledger has 3, the file has 1, 0 are the same"]);
     assert_eq!(endpoint.asked().len(), 3);
+}
+
+#[test]
+fn prompts_come_and_go_but_do_not_change_under_their_id() {
+    let (bench, endpoint) = (Bench::new(0), Endpoint::start(echo));
+    bench.config(&[("big", endpoint.url(), "")]);
+    let named = |numbers: &[usize], text: fn(usize) -> String| -> String {
+        let line = |n: &usize| json!({"prompt": text(*n), "prompt_id": format!("q{n}")});
+        numbers.iter().map(|n| format!("{}\n", line(n))).collect()
+    };
+    bench.write("prompts.jsonl", &named(&[1, 2, 3], ask));
+    bench.collect(&[]).ok();
+    bench.write("prompts.jsonl", &named(&[2, 3, 4, 5], ask));
+    let run = bench.collect(&["--estimate", "--json"]).ok();
+    let estimate: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(estimate["tiers"][0]["n_calls"], 2, "{estimate}");
+    let run = bench.collect(&[]).ok();
+    assert!(
+        run.stderr.contains("2 prompts are new") && run.stderr.contains("1 prompts are no longer in the file"),
+        "{run:?}"
+    );
+    assert_eq!((endpoint.asked().len(), bench.n_completions()), (5, 4));
+    bench.write("prompts.jsonl", &named(&[1, 2, 3, 4, 5], ask));
+    bench.collect(&[]).ok();
+    assert_eq!((endpoint.asked().len(), bench.n_completions()), (5, 5));
+    bench.write("prompts.jsonl", &named(&[1, 2], |n| format!("Another question, {n}?")));
+    bench
+        .collect(&[])
+        .refused("changed", 1, &["`q1`, `q2` have another text", "another prompt_id"]);
+    assert_eq!(endpoint.asked().len(), 5);
+}
+
+#[test]
+fn log_probabilities_are_asked_for_and_kept() {
+    let (bench, bodies) = (Bench::new(2), std::sync::mpsc::channel());
+    let sender = std::sync::Mutex::new(bodies.0);
+    let endpoint = Endpoint::start(move |body| {
+        sender.lock().unwrap().send(body.clone()).unwrap();
+        let mut said: Value = serde_json::from_str(&reply(body, "stop")).unwrap();
+        said["choices"][0]["logprobs"] = json!({"content": [{"token": "big", "logprob": -0.25}]});
+        (200, said.to_string())
+    });
+    bench.config(&[("big", endpoint.url(), "")]);
+    let config = fs::read_to_string(bench.path("tiercast.toml")).unwrap();
+    bench.write("tiercast.toml", &format!("{config}[collect]\nlogprobs = true\n"));
+    bench.collect(&[]).ok();
+    assert_eq!(bodies.1.recv().unwrap()["logprobs"], json!(true));
+    let mut kept = Vec::new();
+    completions::for_each(&bench.path("run").join("completions.parquet"), |row| {
+        kept.push(row.logprobs.unwrap_or_default().to_owned());
+    })
+    .unwrap();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|logprobs| logprobs.contains("-0.25")), "{kept:?}");
+}
+
+/// The completions of one run are the prompts of another, with ids, splits and data set.
+#[test]
+fn prompts_may_be_parquet() {
+    let (bench, endpoint) = (Bench::new(5), Endpoint::start(echo));
+    bench.config(&[("big", endpoint.url(), ""), ("small", endpoint.url(), "")]);
+    bench.collect(&[]).ok();
+    let before = bench.completions();
+    fs::copy(
+        bench.path("run").join("completions.parquet"),
+        bench.path("prompts.parquet"),
+    )
+    .unwrap();
+    let (prompts, config, out) = (
+        bench.at("prompts.parquet"),
+        bench.at("tiercast.toml"),
+        bench.at("again"),
+    );
+    let run = tiercast(&["collect", "--prompts", &prompts, "--config", &config, "--out", &out]).ok();
+    assert!(run.stdout.contains("10 of 10 calls done"), "{run:?}");
+    let again = prompts::read(&bench.path("again").join("completions.parquet"), false).unwrap();
+    assert_eq!(again.prompts, before);
+}
+
+#[test]
+fn a_dead_tier_says_why_however_often_it_was_tried() {
+    let bench = Bench::new(40);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let down = format!("http://{}/v1", nobody.local_addr().unwrap());
+    drop(nobody);
+    // As by default, in less time.
+    bench.config(&[("big", &down, "max_retries = 2")]);
+    bench.collect(&[]).refused(
+        "dead",
+        1,
+        &["tier `big` was left alone", "no connection", "check `base_url`"],
+    );
+}
+
+/// What a user sees of `tiercast ... | head -1`: no panic, and the exit code of the work.
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let (bench, endpoint) = (Bench::new(3), Endpoint::start(echo));
+    bench.config(&[("big", endpoint.url(), "")]);
+    let mut child = bench.start(&[]);
+    drop(child.stdout.take());
+    let said = rest(&lines(child.stderr.take().unwrap()));
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert_eq!(bench.n_completions(), 3);
 }
 
 #[test]

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tiercast_records::outcomes::{self, Outcomes, ReadOptions};
 
 use crate::endpoint::Endpoint;
-use crate::run::{Run, tiercast};
+use crate::http::{lines, rest};
+use crate::run::{Run, command, send, tiercast};
 
 /// Prompts of the run; two tiers answer each.
 const N_PROMPTS: usize = 24;
@@ -38,17 +41,33 @@ impl Bench {
             folder: tempfile::tempdir().unwrap(),
             endpoint,
         };
-        let prompt = |n: usize| json!({"prompt": ask(n), "reference": right(n), "domain": "sums"});
-        let lines: String = (0..N_PROMPTS).map(|n| format!("{}\n", prompt(n))).collect();
-        bench.write("prompts.jsonl", &lines);
+        bench.write_prompts("prompts.jsonl", |_| json!({}));
         bench.write(
             "rubric.md",
             "+++\nscale = [1, 10]\n+++\nA good answer gives the right sum.\n",
         );
         bench.configure("");
-        let (prompts, config, out) = (bench.at("prompts.jsonl"), bench.at("tiercast.toml"), bench.at("run"));
-        tiercast(&["collect", "--prompts", &prompts, "--config", &config, "--out", &out]).ok();
+        bench.collect("prompts.jsonl").ok();
         bench
+    }
+
+    /// Collects the prompts of this file into the run.
+    fn collect(&self, prompts: &str) -> Run {
+        let (prompts, config, out) = (self.at(prompts), self.at("tiercast.toml"), self.at("run"));
+        tiercast(&["collect", "--prompts", &prompts, "--config", &config, "--out", &out])
+    }
+
+    /// Writes the prompts with these fields beside their text, and the right answer as reference where they give none.
+    fn write_prompts(&self, name: &str, fields: impl Fn(usize) -> Value) {
+        let line = |n: usize| {
+            let mut line = json!({"prompt": ask(n), "reference": right(n), "domain": "sums"});
+            let fields = fields(n);
+            line.as_object_mut()
+                .unwrap()
+                .extend(fields.as_object().unwrap().clone());
+            format!("{line}\n")
+        };
+        self.write(name, &(0..N_PROMPTS).map(line).collect::<String>());
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -76,16 +95,18 @@ impl Bench {
 
     /// Judges with one judge that is a model.
     fn judge_by(&self, kind: &str) -> Run {
-        let endpoint = format!(
-            "endpoint = {{ base_url = \"{}\", model = \"judge\" }}\n",
-            self.endpoint.url()
-        );
+        self.configure_model(kind, self.endpoint.url(), "");
+        self.judge(&[])
+    }
+
+    /// Writes the config with one judge that is a model, at this address.
+    fn configure_model(&self, kind: &str, url: &str, more: &str) {
+        let endpoint = format!("endpoint = {{ base_url = \"{url}\", model = \"judge\"{more} }}\n");
         let prices = "input_usd_per_mtok = 1\noutput_usd_per_mtok = 1\n";
         let exact = "[judge.judges.exact]\nkind = \"numeric\"\n[judge.gate]\nexact = \"exact\"\n";
         self.configure(&format!(
             "[judge]\ndefault = \"model\"\n[judge.judges.model]\n{kind}{prices}{endpoint}{exact}"
         ));
-        self.judge(&[])
     }
 
     fn judge(&self, more: &[&str]) -> Run {
@@ -319,6 +340,201 @@ fn a_changed_rubric_starts_anew() {
     );
     assert!(bench.judge(&[]).ok().stderr.contains("0 verdicts made"));
     assert_eq!(bench.n_judged(), 2 * n_judged);
+}
+
+/// What prompts are judged by may be mended without asking anybody again, and the file may move.
+#[test]
+fn a_mended_judge_and_a_renamed_file_cost_no_call() {
+    let bench = Bench::new(Asked::fair);
+    bench.configure("[judge]\ndefault = \"number\"\n[judge.judges.number]\nkind = \"numeric\"\n");
+    let n_asked = bench.endpoint.asked().len();
+    let wrong = json!({"judge": {"kind": "regex", "pattern": "^nothing at all$"}});
+    bench.write_prompts("prompts.jsonl", |_| wrong.clone());
+    let run = bench.collect("prompts.jsonl").ok();
+    assert!(run.stderr.contains("judge of 24"), "{run:?}");
+    bench.judge(&[]).ok();
+    assert_eq!((bench.mean("strong"), bench.mean("light")), (0.0, 0.0));
+    bench.write_prompts(
+        "mended.jsonl",
+        |n| json!({"judge": {"kind": "regex", "pattern": right(n)}}),
+    );
+    let run = bench.collect("mended.jsonl").ok();
+    assert!(run.stderr.contains("dataset of 24"), "{run:?}");
+    bench.judge(&[]).ok();
+    assert_eq!((bench.mean("strong"), bench.mean("light")), (1.0, 0.5));
+    // A reference is part of no judge's configuration, and still no verdict outlives it.
+    bench.write_prompts("mended.jsonl", |_| json!({}));
+    bench.collect("mended.jsonl").ok();
+    bench.judge(&[]).ok();
+    assert_eq!(bench.mean("strong"), 1.0);
+    bench.write_prompts("mended.jsonl", |n| json!({"reference": if n < 12 { "7" } else { "8" }}));
+    bench.collect("mended.jsonl").ok();
+    bench.judge(&[]).ok();
+    assert_eq!((bench.mean("strong"), bench.mean("light")), (0.0, 0.25));
+    assert_eq!(bench.endpoint.asked().len(), n_asked, "something was asked again");
+}
+
+#[test]
+fn a_judge_that_cannot_be_made_is_told_before_anything_is_sent() {
+    let bench = Bench::new(Asked::fair);
+    bench.configure("[judge]\ndefault = \"number\"\n[judge.judges.number]\nkind = \"numeric\"\n");
+    let n_asked = bench.endpoint.asked().len();
+    let check = |case: &str, judge: Value, parts: &[&str]| {
+        bench.write_prompts(
+            "wrong.jsonl",
+            |n| if n == 2 { json!({"judge": judge}) } else { json!({}) },
+        );
+        let parts = [parts, &["line 3", "`judge`"]].concat();
+        let (prompts, config, out) = (bench.at("wrong.jsonl"), bench.at("tiercast.toml"), bench.at("other"));
+        let collect = ["collect", "--prompts", &prompts, "--config", &config, "--out", &out];
+        tiercast(&collect).refused(case, 1, &parts);
+        tiercast(&[&collect[..], &["--dry-run"]].concat()).refused(case, 1, &parts);
+        assert!(!bench.path("other").exists());
+        // Without a config nobody knows the names.
+        if !judge.is_string() {
+            tiercast(&["data", "validate", &prompts]).refused(case, 1, &parts);
+        }
+    };
+    check(
+        "pattern",
+        json!({"kind": "regex", "pattern": "(42"}),
+        &["unclosed group"],
+    );
+    check("name", json!("nobody"), &["no judge `nobody`"]);
+    check(
+        "command",
+        json!({"kind": "command", "command": []}),
+        &["[judge.judges.NAME]"],
+    );
+    check(
+        "schema",
+        json!({"kind": "json_schema", "schema": {"type": "strnig"}}),
+        &["schema"],
+    );
+    assert_eq!(bench.endpoint.asked().len(), n_asked);
+}
+
+#[test]
+fn a_judge_that_is_down_is_left_alone_and_the_cause_is_told() {
+    let bench = Bench::new(Asked::fair);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let down = format!("http://{}/v1", nobody.local_addr().unwrap());
+    drop(nobody);
+    let started = Instant::now();
+    bench.configure_model(
+        RUBRIC,
+        &down,
+        ", max_retries = 1, breaker_failures = 3, breaker_pause_s = 0.05",
+    );
+    let run = bench.judge(&[]);
+    run.refused(
+        "down",
+        1,
+        &[
+            "judge `model` was left alone",
+            "no connection",
+            "base_url",
+            "no outcome file was written",
+        ],
+    );
+    assert!(!run.stderr.contains("min_parse_rate"), "{run:?}");
+    let page = Endpoint::start(|_| (200, "<html>please log in</html>".to_owned()));
+    bench.configure_model(RUBRIC, page.url(), ", max_retries = 0");
+    let run = bench.judge(&[]);
+    run.refused(
+        "a page",
+        1,
+        &[
+            "judge `model` was left alone",
+            "5 calls in a row failed",
+            "OpenAI-compatible",
+        ],
+    );
+    assert!(!run.stderr.contains("min_parse_rate"), "{run:?}");
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    // It is back: what is missing is asked for.
+    bench.judge_by(RUBRIC).ok();
+    assert_eq!((bench.mean("strong"), bench.mean("light")), (1.0, 0.5));
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_what_is_in_flight() {
+    let bench = Bench::new(Asked::fair);
+    let silent = Endpoint::holding(0, |_| (200, String::new()));
+    bench.configure_model(RUBRIC, silent.url(), "");
+    let (run, config) = (bench.at("run"), bench.at("tiercast.toml"));
+    let mut child = command(&["judge", "--run", &run, "--config", &config])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = lines(child.stderr.take().unwrap());
+    silent.wait_for(1);
+    send("INT", child.id());
+    while !stderr.recv().unwrap().contains("stopping") {}
+    let second = Instant::now();
+    // The listener for it is set up right after the line.
+    while child.try_wait().unwrap().is_none() && second.elapsed() < Duration::from_secs(15) {
+        send("INT", child.id());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let said = rest(&stderr);
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("asked for again by the next run"), "{said}");
+    assert!(second.elapsed() < Duration::from_secs(15), "{:?}", second.elapsed());
+    bench.judge_by(RUBRIC).ok();
+}
+
+/// `strong` against itself is a tie without a call; `light` ties where both are right.
+#[test]
+fn pairs_may_be_judged_against_a_tier() {
+    let bench = Bench::new(|asked| {
+        better(match (asked.is_right("FIRST"), asked.is_right("SECOND")) {
+            (true, false) => "first",
+            (false, true) => "second",
+            _ => "tie",
+        })
+    });
+    bench
+        .judge_by("kind = \"llm_pairwise\"\nagainst = \"tier:strong\"\n")
+        .ok();
+    assert_eq!((bench.mean("strong"), bench.mean("light")), (0.5, 0.25));
+    let judge = bench.judge_called("model");
+    assert_eq!(
+        judge["tiers"][0]["n_exact"], 0,
+        "0.5 is as good, which is no scale of exact scores: {judge}"
+    );
+}
+
+#[test]
+fn domains_have_their_judges_and_labels_may_be_few() {
+    let bench = Bench::new(Asked::fair);
+    bench.write_prompts("prompts.jsonl", |n| match n % 4 {
+        0 | 1 => json!({"domain": "talk"}),
+        2 => json!({"domain": "talk", "reference": null}),
+        _ => json!({"domain": "sums"}),
+    });
+    bench.collect("prompts.jsonl").ok();
+    bench.configure(&format!(
+        "[judge]\ndefault = \"number\"\nby_domain = {{ talk = \"model\" }}\n[judge.judges.number]\nkind = \"numeric\"\n\
+         [judge.judges.model]\n{RUBRIC}endpoint = {{ base_url = \"{}\", model = \"judge\" }}\n\
+         [judge.gate]\nexact = \"number\"\n",
+        bench.endpoint.url()
+    ));
+    bench.judge(&[]).ok();
+    assert_eq!((bench.mean("strong"), bench.mean("light")), (1.0, 0.5));
+    let mut kinds = bench.outcomes().score_kinds;
+    kinds.sort();
+    assert_eq!(kinds, ["llm_rubric:model", "numeric"]);
+    let judge = bench.judge_called("model");
+    let tiers = judge["tiers"].as_array().unwrap();
+    let strong = tiers.iter().find(|tier| tier["tier"] == "strong").unwrap();
+    assert_eq!((&strong["n"], &strong["n_exact"]), (&json!(18), &json!(12)), "{judge}");
+    // All alike: the interval is not of no width.
+    assert!(strong["corrected"]["low"].as_f64().unwrap() < 0.9, "{strong}");
+    let probes = judge["probes"].as_array().unwrap();
+    let bad = probes.iter().find(|probe| probe["kind"] == "bad").unwrap();
+    assert_eq!(bad["mean"], 0.0, "{judge}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Recipes.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use crate::endpoint::Endpoint;
 use crate::fixture::Fixture;
-use crate::run::tiercast;
+use crate::run::{command, tiercast};
 
 fn recipe(data: &Fixture, steps: &[&[&str]]) -> String {
     let step = |words: &&[&str]| format!("[[step]]\nrun = {}\n", serde_json::to_string(words).unwrap());
@@ -150,6 +153,52 @@ fn what_a_recipe_needs_in_the_background_is_named_when_it_cannot_start() {
     tiercast(&words).refused("it ends at once", 1, &["in the background ended"]);
 }
 
+/// `kill -9` gives a recipe no time to end its servers: they see their standard input close.
+#[test]
+fn what_runs_in_the_background_does_not_outlive_its_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let silent = Endpoint::holding(0, |_| (200, String::new()));
+    fs::write(at("prompts.jsonl"), "{\"prompt\": \"What is 2 + 2?\"}\n").unwrap();
+    let tier = "[tiers.big]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 1\n[tiers.big.endpoint]\nbase_url = ";
+    fs::write(at("tiercast.toml"), format!("{tier}\"{}\"\n", silent.url())).unwrap();
+    let list = |words: &[&str]| serde_json::to_string(words).unwrap();
+    let listen = address.to_string();
+    let replay = [
+        "replay",
+        "--outcomes",
+        "datasets/smoke/outcomes.parquet",
+        "--listen",
+        &listen,
+    ];
+    let (prompts, config, out) = (at("prompts.jsonl"), at("tiercast.toml"), at("run"));
+    let collect = ["collect", "--prompts", &prompts, "--config", &config, "--out", &out];
+    let recipe = format!(
+        "description = \"x\"\n[[background]]\nrun = {}\nlisten = \"{listen}\"\n[[step]]\nrun = {}\n",
+        list(&replay),
+        list(&collect)
+    );
+    fs::write(at("recipe.toml"), recipe).unwrap();
+    let mut recipe = command(&["pipeline", "run", &at("recipe.toml"), "--memory", &at("memory")])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    silent.wait_for(1);
+    let is_there = || std::net::TcpStream::connect(address).is_ok();
+    assert!(is_there());
+    recipe.kill().unwrap();
+    recipe.wait().unwrap();
+    let killed = Instant::now();
+    while is_there() {
+        assert!(killed.elapsed() < Duration::from_secs(20), "it is still listening");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// The smoke set brings a judge along with every prompt; many share a name, none of them has changed.
 #[test]
 fn judging_the_smoke_set_twice_finds_every_verdict_and_no_change() {
@@ -198,6 +247,18 @@ fn judging_the_smoke_set_twice_finds_every_verdict_and_no_change() {
         first.stderr.contains("888 of 888 calls done") || first.stdout.contains("888 of 888 calls done"),
         "{first:?}"
     );
+    // Cut replies are replayed as cut: the figures of the datasheet.
+    let judged: serde_json::Value = serde_json::from_str(&fs::read_to_string(at("run/judge.json")).unwrap()).unwrap();
+    for (tier, n_cut, mean) in [("smol-8", 226, 0.071), ("smol-24", 93, 0.236), ("smol-64", 39, 0.307)] {
+        let found = judged["tiers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|found| found["tier"] == tier)
+            .unwrap();
+        assert_eq!(found["n_truncated"], n_cut, "{found}");
+        assert!((found["mean"].as_f64().unwrap() - mean).abs() < 1e-3, "{found}");
+    }
     let again = tiercast(&judge).ok();
     assert!(again.stderr.contains("0 verdicts made"), "{again:?}");
     assert!(!again.stderr.contains("has changed"), "{again:?}");

@@ -25,6 +25,23 @@ struct State {
 pub(crate) struct Exhausted {
     /// The most that the next call can cost.
     pub(crate) needed_usd: f64,
+    /// What may be spent.
+    pub(crate) limit_usd: f64,
+    /// What is spent.
+    pub(crate) spent_usd: f64,
+}
+
+impl Exhausted {
+    /// For the user: what the next `what` needs, what there is, and the two ways on. `table` is where the limit
+    /// on its tokens is set.
+    pub(crate) fn message(&self, what: &str, table: &str) -> String {
+        format!(
+            "the next {what} could cost up to {:.6} US dollars and exceed --max-cost-usd {}, of which {:.6} are spent. What was \
+             paid for is stored. Run again with a higher limit to go on; a lower `max_tokens` in the `parameters` \
+             of [{table}] makes a call cost less at most, but asks for something else than what is stored",
+            self.needed_usd, self.limit_usd, self.spent_usd
+        )
+    }
 }
 
 impl Budget {
@@ -70,13 +87,17 @@ impl Budget {
     /// Nothing where it does not fit now and may later.
     fn try_reserve(&self, most_usd: f64) -> Option<Result<(), Exhausted>> {
         let mut state = self.state();
-        let fits = |limit: f64| state.spent_usd + state.reserved_usd + most_usd <= limit;
-        if self.limit_usd.is_none_or(fits) {
+        let limit_usd = self.limit_usd.unwrap_or(f64::INFINITY);
+        if state.spent_usd + state.reserved_usd + most_usd <= limit_usd {
             state.reserved_usd += most_usd;
             state.n_reserved += 1;
             return Some(Ok(()));
         }
-        (state.n_reserved == 0).then_some(Err(Exhausted { needed_usd: most_usd }))
+        (state.n_reserved == 0).then_some(Err(Exhausted {
+            needed_usd: most_usd,
+            limit_usd,
+            spent_usd: state.spent_usd,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,7 +125,17 @@ mod tests {
         budget.settle(0.6, 0.1);
         waiting.await.unwrap().unwrap();
         budget.settle(0.6, 0.6);
-        assert_eq!(budget.reserve(0.6).await, Err(Exhausted { needed_usd: 0.6 }));
+        let exhausted = budget.reserve(0.6).await.unwrap_err();
+        assert_eq!((exhausted.needed_usd, exhausted.limit_usd), (0.6, 1.0));
+        let message = exhausted.message("call", "tiers.NAME.endpoint");
+        for part in [
+            "up to 0.600000",
+            "--max-cost-usd 1,",
+            "0.700000 are spent",
+            "`max_tokens`",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
         budget.reserve(0.25).await.unwrap();
     }
 

@@ -39,7 +39,8 @@ pub enum CollectError {
     /// A ledger of another run.
     #[error(
         "{} holds another run: {}. Collect into a new --out, or undo the change. These may change freely: concurrency, \
-         rate limits, timeouts, retries, keys, base_url, prices, context windows, tiers added or left out, --samples",
+         rate limits, timeouts, retries, keys, base_url, prices, context windows, tiers or prompts added or left out, what \
+         prompts are judged by, --samples",
         folder.display(),
         differences.join("; ")
     )]

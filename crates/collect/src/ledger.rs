@@ -10,6 +10,7 @@ use tiercast_records::prompts::Prompt;
 
 mod judged;
 mod pages;
+mod prompts;
 mod rows;
 mod run;
 mod schema;
@@ -21,8 +22,9 @@ mod writer;
 mod tests;
 
 pub use pages::{Answer, Pending};
+pub use prompts::prompts_hash;
 pub use rows::{Call, CallKey, FailedAttempt, Status, Verdict};
-pub use run::{RunTier, prompts_hash};
+pub use run::RunTier;
 pub use totals::{ErrorCount, TierTotals};
 pub use writer::{Entry, WriteError, Writer};
 
@@ -87,6 +89,7 @@ impl Ledger {
             if ledger.is_begun()? {
                 ledger.check_format()?;
                 ledger.check_same(prompts, tiers)?;
+                ledger.lay_over(prompts)?;
                 return Ok(ledger);
             }
         }

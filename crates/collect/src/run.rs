@@ -147,7 +147,7 @@ impl Shared {
 }
 
 /// Resolves once the signal is at least `level`; never if its sender is gone.
-async fn reached(stop: &mut watch::Receiver<Stop>, level: Stop) {
+pub(crate) async fn reached(stop: &mut watch::Receiver<Stop>, level: Stop) {
     if stop.wait_for(|stop| *stop >= level).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -178,10 +178,6 @@ pub async fn run(run: Run, stop: watch::Receiver<Stop>) -> Result<Summary, Colle
         Stop::Finish => Some("stopped as asked; what was in flight is stored".to_owned()),
         Stop::Abandon => Some("stopped as asked; what was in flight is asked again by the next run".to_owned()),
     };
-    let stopped = stopped.map(|why| match max_cost_usd {
-        Some(limit) if why.is_empty() => budget_message(limit, &ledger),
-        _ => why,
-    });
     let n_unstored = shared.n_unstored.load(Ordering::Relaxed);
     match Arc::try_unwrap(shared) {
         Ok(shared) => shared.writer.finish(),
@@ -198,14 +194,6 @@ pub async fn run(run: Run, stop: watch::Receiver<Stop>) -> Result<Summary, Colle
         tiers_stopped,
         n_unstored,
     })
-}
-
-fn budget_message(limit: f64, ledger: &Ledger) -> String {
-    let spent = ledger.spent_usd().unwrap_or_default();
-    format!(
-        "the next call could have exceeded --max-cost-usd {limit}: {spent:.6} US dollars are spent in this folder. Run \
-         again with a higher limit to go on"
-    )
 }
 
 /// Runs every tier to its end. Returns why tiers were left alone.

@@ -16,12 +16,13 @@ use crate::outcomes::cells::{amount, format_of, name, whole};
 use crate::table::{Kind, batches, check_column, number_at, number_column, open, text_at, text_column};
 
 /// Name, kind, whether a file must have it.
-const COLUMNS: [(&str, Kind, bool); 12] = [
+const COLUMNS: [(&str, Kind, bool); 13] = [
     ("prompt_id", Kind::Text, true),
     ("model", Kind::Text, true),
     ("response", Kind::Text, true),
     ("prompt", Kind::Text, false),
     ("prompt_format", Kind::Text, false),
+    ("sample", Kind::Number, false),
     ("tool_calls", Kind::Text, false),
     ("input_tokens", Kind::Number, false),
     ("cached_input_tokens", Kind::Number, false),
@@ -40,6 +41,8 @@ pub struct Completion<'a> {
     pub prompt: Option<&'a str>,
     /// Whether the prompt is `{"messages": [...], "tools": [...]}` and not the user's text.
     pub is_messages_json: bool,
+    /// Which of several replies of the model to the prompt, from 0.
+    pub sample: Option<u32>,
     /// Name of the model.
     pub model: &'a str,
     /// The reply as one text: what it says, else the tools it calls as JSON.
@@ -104,6 +107,7 @@ struct Cells {
     prompt: Option<StringArray>,
     prompt_format: Option<StringArray>,
     model: Option<StringArray>,
+    sample: Option<Float64Array>,
     response: Option<StringArray>,
     tool_calls: Option<StringArray>,
     finish_reason: Option<StringArray>,
@@ -123,6 +127,7 @@ impl Cells {
             prompt: text("prompt")?,
             prompt_format: text("prompt_format")?,
             model: text("model")?,
+            sample: number("sample")?,
             response: text("response")?,
             tool_calls: text("tool_calls")?,
             finish_reason: text("finish_reason")?,
@@ -135,7 +140,7 @@ impl Cells {
     }
 
     fn row(&self, i: usize) -> Result<Completion<'_>, Fault> {
-        let tokens = |column, cells: &Option<Float64Array>| whole(column, number_at(cells.as_ref(), i));
+        let count = |column, cells: &Option<Float64Array>| whole(column, number_at(cells.as_ref(), i));
         let latency_s = number_at(self.latency_s.as_ref(), i);
         Ok(Completion {
             prompt_id: name(
@@ -146,14 +151,15 @@ impl Cells {
             )?,
             prompt: text_at(self.prompt.as_ref(), i),
             is_messages_json: format_of(text_at(self.prompt_format.as_ref(), i))?,
+            sample: count("sample", &self.sample)?,
             model: name(&self.model, i, "model", "Name the model that answered")?,
             response: text_at(self.response.as_ref(), i),
             tool_calls: text_at(self.tool_calls.as_ref(), i),
             finish_reason: text_at(self.finish_reason.as_ref(), i),
             logprobs: text_at(self.logprobs.as_ref(), i),
-            input_tokens: tokens("input_tokens", &self.input_tokens)?,
-            cached_input_tokens: tokens("cached_input_tokens", &self.cached_input_tokens)?,
-            output_tokens: tokens("output_tokens", &self.output_tokens)?,
+            input_tokens: count("input_tokens", &self.input_tokens)?,
+            cached_input_tokens: count("cached_input_tokens", &self.cached_input_tokens)?,
+            output_tokens: count("output_tokens", &self.output_tokens)?,
             latency_s: amount("latency_s", "seconds", latency_s)?,
         })
     }
@@ -210,6 +216,7 @@ mod tests {
             text("prompt", Some("{}")),
             text("prompt_format", Some("messages_json")),
             number("output_tokens", 2.0),
+            number("sample", 1.0),
             number("cached_input_tokens", 1.0),
             text("tool_calls", Some("[]")),
             number("latency_s", 0.5),
@@ -219,6 +226,7 @@ mod tests {
         for part in [
             "is_messages_json: true",
             "output_tokens: Some(2)",
+            "sample: Some(1)",
             "cached_input_tokens: Some(1)",
             "tool_calls: Some(\"[]\")",
             "latency_s: Some(0.5)",

@@ -20,7 +20,7 @@ mod splitting;
 #[cfg(test)]
 mod tests;
 
-pub use reading::{Prompts, is_prompts_file, read, validate};
+pub use reading::{Objection, Prompts, is_prompts_file, read, read_checked, validate_checked};
 pub use report::PromptsReport;
 
 /// A prompt to be asked.

@@ -16,7 +16,7 @@ use tiercast_chat::{Dialect, ReplyOptions};
 
 use crate::completion::Completion;
 use crate::error::Error;
-use crate::faults::Faults;
+use crate::faults::{FaultKind, Faults};
 use crate::request::{Request, last_user_text};
 use crate::script::{Script, Terms};
 use crate::state::State;
@@ -89,17 +89,17 @@ fn script(state: &State, dialect: Dialect, body: &[u8]) -> Result<(usize, Script
     let request = Request::parse(body, dialect)?;
     let text = last_user_text(&request.messages);
     let library = &state.library;
-    let (key, model, recorded) = library
+    let (key, model, pair) = library
         .find(&request.model, &request.messages, &request.tools, text.as_deref())
         .map_err(|missing| Error::missing(missing, request.model.clone(), library.models()))?;
-    let attempt = recorded.attempt();
+    let attempt = pair.attempt();
     let faults = state.faults();
     let fault = faults.draw(key.0, &request.model, attempt);
     let id = format!("replay-{:016x}-{attempt}", key.0);
     let completion = Completion {
         id: &id,
         model: &request.model,
-        recorded,
+        recorded: pair.turn(fault.is_none_or(FaultKind::leaves_whole)),
     };
     let terms = Terms {
         dialect,
@@ -178,7 +178,6 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::faults::FaultKind;
     use crate::library::tests::{library, row};
     use crate::pace::Pace;
 

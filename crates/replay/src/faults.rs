@@ -70,6 +70,11 @@ impl FaultKind {
         }
     }
 
+    /// Whether the client still gets the whole reply.
+    pub(crate) fn leaves_whole(self) -> bool {
+        matches!(self, Self::WrongUsage | Self::FalseUsage | Self::SlowDrip)
+    }
+
     /// The kind of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

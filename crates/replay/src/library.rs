@@ -24,7 +24,6 @@ pub(crate) struct Recorded {
     pub(crate) cached_input_tokens: Option<u32>,
     pub(crate) output_tokens: Option<u32>,
     pub(crate) latency_s: Option<f64>,
-    pub(crate) n_asked: AtomicU32,
 }
 
 impl Recorded {
@@ -39,10 +38,49 @@ impl Recorded {
         let texts = self.text.as_deref().into_iter().chain(calls);
         texts.map(|text| text.chars().count()).sum()
     }
+}
 
+/// What a model said to a prompt: once, or a few times where the file has several samples.
+#[derive(Debug, Default)]
+pub(crate) struct Pair {
+    /// By sample.
+    samples: Vec<(u32, Recorded)>,
+    n_asked: AtomicU32,
+    n_given: AtomicU32,
+}
+
+impl Pair {
     /// How often it was asked for before; counts this time.
     pub(crate) fn attempt(&self) -> u32 {
         self.n_asked.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The sample whose turn it is. Only one that the client gets whole makes it the next one's turn: who asks
+    /// again after a fault still gets every sample once.
+    pub(crate) fn turn(&self, is_whole: bool) -> &Recorded {
+        let n_given = match is_whole {
+            true => self.n_given.fetch_add(1, Ordering::Relaxed),
+            false => self.n_given.load(Ordering::Relaxed),
+        };
+        let n_replies = self.replies().count().max(1);
+        let mut replies = self.replies().cycle().skip(n_given as usize % n_replies);
+        replies.next().expect("pairs without a reply are not found")
+    }
+
+    fn add(&mut self, sample: u32, recorded: Recorded) -> Result<(), &'static str> {
+        let at = self.samples.partition_point(|(held, _)| *held < sample);
+        if self.samples.get(at).is_some_and(|(held, _)| *held == sample) {
+            return Err(
+                "the pair is there twice; leave one row per prompt and model, or number them in the column `sample`",
+            );
+        }
+        self.samples.insert(at, (sample, recorded));
+        Ok(())
+    }
+
+    fn replies(&self) -> impl Iterator<Item = &Recorded> + Clone {
+        let all = self.samples.iter().map(|(_, recorded)| recorded);
+        all.filter(|recorded| recorded.is_reply())
     }
 }
 
@@ -51,7 +89,7 @@ impl Recorded {
 pub struct Library {
     models: Vec<String>,
     prompts: HashSet<Key>,
-    replies: HashMap<(Key, usize), Recorded>,
+    replies: HashMap<(Key, usize), Pair>,
     /// By the text that the user says last in messages, and by model: the prompt, none where there are several.
     last_texts: HashMap<(Key, usize), Option<Key>>,
     has_messages: bool,
@@ -143,13 +181,10 @@ impl Library {
             cached_input_tokens: row.cached_input_tokens,
             output_tokens: row.output_tokens,
             latency_s: row.latency_s,
-            n_asked: AtomicU32::new(0),
         };
         self.prompts.insert(key);
-        match self.replies.insert((key, model), recorded) {
-            None => Ok(()),
-            Some(_) => Err("the pair is there twice; leave one row per prompt and model"),
-        }
+        let pair = self.replies.entry((key, model)).or_default();
+        pair.add(row.sample.unwrap_or(0), recorded)
     }
 
     fn key_of(&mut self, row: &Completion<'_>, model: usize) -> Result<Key, &'static str> {
@@ -161,7 +196,9 @@ impl Library {
                 let key = Key::of_messages(&prompt["messages"], &prompt["tools"]);
                 if let Some(text) = last_user_text(&prompt["messages"]) {
                     let last = self.last_texts.entry((Key::of_text(&text), model));
-                    last.and_modify(|known| *known = None).or_insert(Some(key));
+                    // Samples of one prompt are no other prompts.
+                    last.and_modify(|known| *known = known.filter(|known| *known == key))
+                        .or_insert(Some(key));
                 }
                 Ok(key)
             }
@@ -181,41 +218,38 @@ impl Library {
         self.prompts.len()
     }
 
-    /// Number of pairs with a reply.
+    /// Number of replies, every sample of a pair counted.
     pub fn n_replies(&self) -> usize {
-        self.replies.values().filter(|recorded| recorded.is_reply()).count()
+        self.replies.values().map(|pair| pair.replies().count()).sum()
     }
 
     /// Pairs that were asked for, and calls beyond the first of each.
     pub(crate) fn asked(&self) -> (u64, u64) {
-        let asked = self
-            .replies
-            .values()
-            .map(|recorded| recorded.n_asked.load(Ordering::Relaxed));
+        let asked = self.replies.values().map(|pair| pair.n_asked.load(Ordering::Relaxed));
         asked
             .filter(|n| *n > 0)
             .fold((0, 0), |(pairs, again), n| (pairs + 1, again + u64::from(n) - 1))
     }
 
-    /// The reply to a request, its prompt's key, and the model's index.
+    /// The replies to a request, its prompt's key, and the model's index. There is one at least.
     pub(crate) fn find(
         &self,
         model: &str,
         messages: &Value,
         tools: &Value,
         last_user_text: Option<&str>,
-    ) -> Result<(Key, usize, &Recorded), Missing> {
+    ) -> Result<(Key, usize, &Pair), Missing> {
         let model = self
             .models
             .iter()
             .position(|name| name == model)
             .ok_or(Missing::Model)?;
         let key = self.key(model, messages, tools, last_user_text)?;
-        let recorded = self.replies.get(&(key, model)).ok_or(Missing::Pair)?;
-        recorded
-            .is_reply()
-            .then_some((key, model, recorded))
-            .ok_or(Missing::Reply)
+        let pair = self.replies.get(&(key, model)).ok_or(Missing::Pair)?;
+        match pair.replies().next() {
+            Some(_) => Ok((key, model, pair)),
+            None => Err(Missing::Reply),
+        }
     }
 
     /// The prompt that is asked: these messages, or this text, or messages that the user ends so.
@@ -272,6 +306,7 @@ pub(crate) mod tests {
             prompt_id: "p",
             prompt: Some(prompt),
             is_messages_json: false,
+            sample: None,
             model,
             response,
             tool_calls: None,
@@ -300,8 +335,8 @@ pub(crate) mod tests {
 
     fn find(library: &Library, model: &str, messages: &Value) -> Result<String, Missing> {
         let text = messages[0]["content"].as_str();
-        let (_, _, recorded) = library.find(model, messages, &Value::Null, text)?;
-        Ok(recorded.text.as_deref().unwrap().to_owned())
+        let (_, _, pair) = library.find(model, messages, &Value::Null, text)?;
+        Ok(pair.turn(true).text.as_deref().unwrap().to_owned())
     }
 
     #[test]
@@ -378,7 +413,7 @@ pub(crate) mod tests {
         for (model, messages, expected) in cases {
             let text = messages[1]["content"].as_str();
             let found = library.find(model, &messages, &Value::Null, text);
-            let found = found.map(|(_, _, recorded)| recorded.text.as_deref().unwrap());
+            let found = found.map(|(_, _, pair)| pair.turn(true).text.as_deref().unwrap());
             assert_eq!(found, expected, "{model} {messages}");
         }
         let messages = asked("one", "end");
@@ -398,12 +433,39 @@ pub(crate) mod tests {
             calling("more", Some("Adding.")),
         ]);
         for (prompt, expected) in [("none", None), ("same", None), ("more", Some("Adding."))] {
-            let (_, _, recorded) = library
+            let (_, _, pair) = library
                 .find("m", &Value::Null, &Value::Null, Some(prompt))
                 .expect(prompt);
+            let recorded = pair.turn(true);
             assert_eq!((recorded.text.as_deref(), recorded.calls.len()), (expected, 1));
         }
         assert_eq!(library.n_replies(), 3);
+    }
+
+    #[test]
+    fn samples_are_given_in_turn() {
+        let sample = |number, text| Completion {
+            sample: Some(number),
+            ..row("hi", "m", text)
+        };
+        let library = library(&[sample(1, Some("b")), sample(0, Some("a")), sample(2, None)]);
+        let (_, _, pair) = library.find("m", &Value::Null, &Value::Null, Some("hi")).unwrap();
+        let given = [true, false, true, true].map(|is_whole| pair.turn(is_whole).text.as_deref());
+        assert_eq!(given, ["a", "b", "b", "a"].map(Some));
+        assert_eq!((library.n_prompts(), library.n_replies()), (1, 2));
+    }
+
+    #[test]
+    fn samples_of_messages_are_of_one_prompt() {
+        let body =
+            r#"{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "add"}], "tools": []}"#;
+        let sample = |number| Completion {
+            sample: Some(number),
+            is_messages_json: true,
+            ..row(body, "m", Some("a"))
+        };
+        let library = library(&[sample(0), sample(1)]);
+        assert!(library.find("m", &Value::Null, &Value::Null, Some("add")).is_ok());
     }
 
     #[test]

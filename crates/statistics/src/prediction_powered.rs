@@ -9,6 +9,9 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::summary::mean;
 
+/// Values closer than this are the same: differences of scores carry rounding.
+const ALIKE: f64 = 1e-9;
+
 /// A mean with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanEstimate {
@@ -40,11 +43,12 @@ pub enum Weight {
     Tuned,
 }
 
-/// Mean of the true values over all items: the judged mean of the `unlabelled` less the judge's
+/// Mean of the true values, which are in [0, 1], over all items: the judged mean of the `unlabelled` less the judge's
 /// bias on the `labelled`. `None` with fewer than two labelled items.
 ///
 /// mean = w mean(judged, unlabelled) + mean(truth - w judged, labelled), with variance
-/// w^2 var(judged, unlabelled) / N + var(truth - w judged, labelled) / n.
+/// w^2 var(judged, unlabelled) / N + var(truth - w judged, labelled) / n. Labelled items that are all alike have no
+/// variance and still leave something open: at least the width that Clopper and Pearson give, inside [0, 1].
 pub fn mean_estimate(
     labelled: &[Labelled],
     unlabelled: &[f64],
@@ -68,10 +72,19 @@ pub fn mean_estimate(
     };
     let centre = judged + mean(&rectified);
     let half = normal_quantile(confidence) * (judged_variance + mean_variance(&rectified)).sqrt();
+    let least = least_half(&rectified, confidence);
+    let (low, high) = if least > half {
+        (
+            (centre - least).max(0.0).min(centre),
+            (centre + least).min(1.0).max(centre),
+        )
+    } else {
+        (centre - half, centre + half)
+    };
     Some(MeanEstimate {
         mean: centre,
-        low: centre - half,
-        high: centre + half,
+        low,
+        high,
         weight,
     })
 }
@@ -82,12 +95,23 @@ pub fn bias(labelled: &[Labelled], confidence: f64) -> Option<MeanEstimate> {
     let errors: Vec<f64> = labelled.iter().map(|item| item.judged - item.truth).collect();
     let centre = mean(&errors);
     let half = normal_quantile(confidence) * mean_variance(&errors).sqrt();
+    let half = half.max(least_half(&errors, confidence));
     (errors.len() > 1).then_some(MeanEstimate {
         mean: centre,
         low: centre - half,
         high: centre + half,
         weight: 1.0,
     })
+}
+
+/// Half the width of an interval that values which are all alike leave, 0 for others. In n draws none was of another
+/// kind; up to 1 - (alpha / 2)^(1 / n) of all items may be (Clopper and Pearson 1934, for 0 of n), each taken to be 1 off.
+fn least_half(values: &[f64], confidence: f64) -> f64 {
+    let is_alike = values.windows(2).all(|pair| (pair[0] - pair[1]).abs() < ALIKE);
+    if !is_alike || values.is_empty() {
+        return 0.0;
+    }
+    1.0 - (0.5 - confidence / 2.0).powf(1.0 / values.len() as f64)
 }
 
 /// cov(truth, judged) / ((1 + n / N) var(judged)): PPI++, equation 6 for the mean.
@@ -179,6 +203,24 @@ mod tests {
             "{found:?} {classical:?}"
         );
         near(bias(&labelled(&items), 0.95).unwrap().mean, 0.2);
+    }
+
+    #[test]
+    fn labels_that_are_all_alike_leave_something_open() {
+        // 1 - 0.025^(1/20) = 0.1684, as Clopper and Pearson have it for 20 of 20.
+        let items = [(1.0, 1.0); 20];
+        let found = mean_estimate(&labelled(&items), &[], Weight::Tuned, 0.95).unwrap();
+        near(found.mean, 1.0);
+        near(found.low, 0.8316);
+        near(found.high, 1.0);
+        let found = mean_estimate(&labelled(&items), &[1.0; 500], Weight::Fixed(1.0), 0.95).unwrap();
+        near(found.low, 0.8316);
+        let found = bias(&labelled(&items), 0.95).unwrap();
+        near(found.high, 0.1684);
+        // One that differs has a variance; nothing is added.
+        near(least_half(&[1.0, 1.0, 0.9], 0.95), 0.0);
+        let more = bias(&labelled(&[(1.0, 1.0); 200]), 0.95).unwrap();
+        near(more.high, 0.0183);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub(crate) const CONFIG: &str = "tiercast.toml";
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Stop as for SIGTERM when standard input closes: how a recipe's servers end with it, however it ends.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) until_stdin_closes: bool,
 }
 
 /// Wrong usage or configuration: exit code 2.
@@ -48,16 +51,18 @@ pub(crate) enum Command {
     /// Ask every tier every prompt of a file, and keep what they say: resumable and budgeted.
     ///
     /// Every result is in OUT/ledger.sqlite before it counts, so the same command goes on where a run
-    /// was stopped or killed. At the end OUT/completions.parquet holds every reply. Exit code 1 where
-    /// calls are left.
+    /// was stopped or killed. Prompts may come and go between runs, and what they are judged by may be
+    /// mended: only what has no reply yet is asked. At the end OUT/completions.parquet holds every
+    /// reply. Exit code 1 where calls are left.
     Collect(CollectArguments),
     /// Score what was collected, measure the judges, and write the outcome file that `train` takes.
     ///
     /// `judge` in the config says which judge scores which prompts: exact match, numbers, regular
     /// expressions, JSON schemas, commands, and models that score by a rubric or compare in pairs.
     /// Models have to pass [judge.gate]: agreement with themselves, verdicts that can be read, and
-    /// answers of known worth; exit code 1 where one does not, or where the run was stopped. Verdicts
-    /// are kept in RUN/ledger.sqlite and never paid for twice; a changed rubric starts anew.
+    /// answers of known worth; exit code 1 where one does not, where its endpoint cannot be reached, or
+    /// where the run was stopped. Verdicts are kept in RUN/ledger.sqlite and never paid for twice; a
+    /// changed rubric or reference starts anew.
     Judge(JudgeArguments),
     /// Write the features of every prompt of outcome files with text.
     Featurise(FeaturiseArguments),

@@ -10,6 +10,7 @@ use tiercast_collect::CollectError;
 use tiercast_collect::config::{CollectConfig, TierConfig};
 use tiercast_collect::estimate::estimate;
 use tiercast_collect::export::export;
+use tiercast_collect::judge::own::PromptJudges;
 use tiercast_collect::ledger::Ledger;
 use tiercast_collect::run::{Run, Stop, Summary, begin, run};
 use tiercast_collect::status::status;
@@ -19,8 +20,7 @@ use tiercast_upstream::upstream::{Secret, Upstream};
 use tokio::sync::watch;
 
 use crate::arguments::{CollectArguments, CollectCommand, UsageError};
-use crate::commands::print;
-use crate::data::print_json;
+use crate::output::{print, print_json};
 use crate::progress::{CollectProgress, say};
 use crate::serve::stop_signal;
 
@@ -61,7 +61,8 @@ fn collect(arguments: &CollectArguments) -> anyhow::Result<ExitCode> {
         true => Vec::new(),
         false => open_endpoints(&config.tiers)?,
     };
-    let prompts = read_prompts(prompts, arguments.skip_invalid)?;
+    let judges = read_judges(&arguments.config)?;
+    let prompts = read_prompts(prompts, arguments.skip_invalid, judges)?;
     if arguments.estimate || arguments.dry_run {
         return look_ahead(arguments, &config, &prompts, out);
     }
@@ -85,12 +86,26 @@ fn collect(arguments: &CollectArguments) -> anyhow::Result<ExitCode> {
 
 /// Reads `tiercast.toml`; what is wrong with it is wrong usage.
 pub(crate) fn read_config(path: &Path, samples: Option<u32>) -> anyhow::Result<CollectConfig> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| UsageError(format!("reading {}: {error}", path.display())))?;
-    CollectConfig::parse(&text, samples).map_err(|error| match error {
-        CollectError::Config(what) => UsageError(format!("{}: {what}", path.display())).into(),
+    CollectConfig::parse(&read_text(path)?, samples).map_err(usage(path))
+}
+
+/// The judges of the prompts: one that cannot be made is to be known before its replies are paid for.
+fn read_judges(path: &Path) -> anyhow::Result<PromptJudges> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    PromptJudges::read(&read_text(path)?, folder).map_err(usage(path))
+}
+
+fn read_text(path: &Path) -> Result<String, UsageError> {
+    std::fs::read_to_string(path).map_err(|error| UsageError(format!("reading {}: {error}", path.display())))
+}
+
+/// What is wrong with the configuration is wrong usage.
+pub(crate) fn usage(config: &Path) -> impl Fn(CollectError) -> anyhow::Error {
+    let name = config.display().to_string();
+    move |error| match error {
+        CollectError::Config(what) => UsageError(format!("{name}: {what}")).into(),
         error => error.into(),
-    })
+    }
 }
 
 /// The endpoints with their keys. All that cannot be are named together, not one a try.
@@ -115,8 +130,8 @@ pub(crate) fn key_in(variable: &str) -> Option<Secret> {
     std::env::var(variable).ok().map(Secret::from)
 }
 
-fn read_prompts(path: &Path, skip_invalid: bool) -> anyhow::Result<Prompts> {
-    let prompts = prompts::read(path, skip_invalid)?;
+fn read_prompts(path: &Path, skip_invalid: bool, mut judges: PromptJudges) -> anyhow::Result<Prompts> {
+    let prompts = prompts::read_checked(path, skip_invalid, |prompt| judges.check(prompt))?;
     let report = &prompts.report;
     report
         .warnings

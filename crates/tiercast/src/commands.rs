@@ -30,6 +30,7 @@ use crate::arguments::{
     PredictArguments, RowsArguments, TrainArguments, UsageError,
 };
 use crate::encoders::Cache;
+use crate::output::print;
 use crate::progress::{TrainingProgress, say};
 use crate::{
     collect, config, data, doctor, encoders, judge, observing, pipeline, plan, policies, quickstart, reference, replay,
@@ -89,11 +90,6 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Replay(arguments) => replay::replay(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[expect(clippy::print_stdout, reason = "results go to standard output")]
-pub(crate) fn print(text: &str) {
-    println!("{text}");
 }
 
 /// Outcomes and, parallel to their prompts, features.

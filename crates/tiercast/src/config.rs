@@ -19,7 +19,7 @@ use tiercast_server::settings::{KeyView, Settings};
 use toml::Table;
 
 use crate::arguments::{ConfigCommand, UsageError};
-use crate::commands::print;
+use crate::output::print;
 use crate::progress::say;
 
 /// The shipped example; its comments are the documentation.

@@ -1,16 +1,16 @@
 //! `tiercast data validate` and `tiercast data describe`: is a file of outcomes or prompts right, and
 //! is there anything to route in it?
 
-#![expect(clippy::print_stdout, reason = "what these subcommands print is their result")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use tiercast_collect::judge::own::PromptJudges;
 use tiercast_records::describe::{self, Description, Headroom, TierFigures};
 use tiercast_records::error::Problem;
 use tiercast_records::outcomes::{self, ReadOptions, Split, ValidationReport};
 use tiercast_records::prompts::{self, PromptsReport};
+
+use crate::output::{print, print_json};
 
 /// Checks `file` and prints what it holds and what is wrong with it. False if anything is.
 pub(crate) fn validate(file: &Path, json: bool) -> anyhow::Result<bool> {
@@ -21,17 +21,18 @@ pub(crate) fn validate(file: &Path, json: bool) -> anyhow::Result<bool> {
     if json {
         print_json(&report)?;
     } else {
-        print!("{}", validation_text(&report));
+        print(validation_text(&report).trim_end());
     }
     Ok(report.is_ok())
 }
 
 fn validate_prompts(file: &Path, json: bool) -> anyhow::Result<bool> {
-    let report = prompts::validate(file)?;
+    let mut judges = PromptJudges::default();
+    let report = prompts::validate_checked(file, |prompt| judges.check(prompt))?;
     if json {
         print_json(&report)?;
     } else {
-        print!("{}", prompts_text(&report));
+        print(prompts_text(&report).trim_end());
     }
     Ok(report.is_ok())
 }
@@ -58,13 +59,8 @@ pub(crate) fn describe(file: &Path, models: Option<Vec<String>>, json: bool) -> 
     if json {
         print_json(&description)?;
     } else {
-        print!("{}", description_text(&description));
+        print(description_text(&description).trim_end());
     }
-    Ok(())
-}
-
-pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

@@ -18,8 +18,8 @@ use tiercast_upstream::upstream::Upstream;
 
 use crate::arguments::{CONFIG, DoctorArguments};
 use crate::collect::key_in;
-use crate::commands::print;
 use crate::config::{Config, listed, open};
+use crate::output::print;
 use crate::serve::variable;
 
 /// How long an endpoint has to list its models.

@@ -24,9 +24,8 @@ use tiercast_upstream::upstream::Upstream;
 use tokio::sync::watch;
 
 use crate::arguments::{JudgeArguments, JudgeCommand, UsageError};
-use crate::collect::{ABANDON_AFTER, key_in, listen};
-use crate::commands::print;
-use crate::data::print_json;
+use crate::collect::{ABANDON_AFTER, key_in, listen, usage};
+use crate::output::{print, print_json};
 use crate::progress::{JudgeProgress, say};
 use crate::serve::stop_signal;
 
@@ -75,15 +74,6 @@ fn judge_run(arguments: &JudgeArguments) -> anyhow::Result<ExitCode> {
     finish(arguments, &summary, &outcomes)
 }
 
-/// What is wrong with the configuration is wrong usage.
-fn usage(config: &Path) -> impl Fn(CollectError) -> anyhow::Error {
-    let name = config.display().to_string();
-    move |error| match error {
-        CollectError::Config(what) => UsageError(format!("{name}: {what}")).into(),
-        error => error.into(),
-    }
-}
-
 fn read_judges(path: &Path) -> Result<(JudgeSettings, Judges), CollectError> {
     let text = std::fs::read_to_string(path).map_err(|error| CollectError::Config(format!("reading it: {error}")))?;
     let settings = JudgeSettings::parse(&text)?;
@@ -119,7 +109,7 @@ fn tell_of_other_verdicts(ledger: &Ledger, judges: &Judges, plan: &Plan) -> anyh
         let n_other = ledger.n_other_verdicts(name, &judges.hashes_of(name))?;
         if n_other > 0 {
             say(&format!(
-                "note: judge `{name}` has changed: {n_other} verdicts by its earlier configurations stay in the ledger and \
+                "note: judge `{name}` has changed, or references have: {n_other} earlier verdicts stay in the ledger and \
                  are not used; {n_replies} replies are judged by this one, which has {n_judged} verdicts so far"
             ));
         }

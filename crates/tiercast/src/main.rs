@@ -9,6 +9,7 @@ mod doctor;
 mod encoders;
 mod judge;
 mod observing;
+mod output;
 mod pipeline;
 mod plan;
 mod policies;
@@ -38,7 +39,11 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     log_to_stderr();
+    if arguments.until_stdin_closes {
+        pipeline::end_with_stdin();
+    }
     match commands::run(arguments.command) {
+        Ok(code) if code == ExitCode::SUCCESS && output::is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => failed(&error),
     }

@@ -18,7 +18,7 @@ use tiercast_records::journal::{Parts, Served};
 use tiercast_records::reference::Reference;
 
 use crate::arguments::UsageError;
-use crate::commands::print;
+use crate::output::print;
 use crate::progress::say;
 use span::Span;
 

@@ -18,6 +18,7 @@ use crate::progress::say;
 mod background;
 mod memory;
 
+pub(crate) use background::end_with_stdin;
 use background::{Background, Running};
 use memory::Memory;
 
@@ -100,6 +101,7 @@ fn parse(words: &[String]) -> Result<Command, UsageError> {
     match Arguments::try_parse_from(words) {
         Ok(Arguments {
             command: Command::Pipeline(_),
+            ..
         }) => Err(UsageError(format!("step `{line}`: a recipe runs no recipe"))),
         Ok(arguments) => Ok(arguments.command),
         Err(error) => Err(UsageError(format!("step `{line}`: {error}"))),

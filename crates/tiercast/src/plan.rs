@@ -10,8 +10,8 @@ use tiercast_server::plans::{PlanRequest, view};
 use tiercast_server::settings::Settings;
 
 use crate::arguments::{PlanArguments, UsageError};
-use crate::commands::{open, print};
-use crate::data::print_json;
+use crate::commands::open;
+use crate::output::{print, print_json};
 
 /// Plans and prints.
 pub(crate) fn run(arguments: &PlanArguments) -> anyhow::Result<()> {

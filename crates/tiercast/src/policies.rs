@@ -21,7 +21,8 @@ use tiercast_routing::request::Request;
 use tiercast_routing::rules::{self, RuleList};
 
 use crate::arguments::UsageError;
-use crate::commands::{CheckpointEvaluation, Rows, checkpoint_info, open, print, read_rows_with_text};
+use crate::commands::{CheckpointEvaluation, Rows, checkpoint_info, open, read_rows_with_text};
+use crate::output::print;
 use crate::progress::say;
 use crate::replies;
 

@@ -6,8 +6,9 @@ use tiercast_evaluation::render;
 use tiercast_server::settings::Settings;
 
 use crate::arguments::{CertifyArguments, QuickstartArguments, RowsArguments, TrainArguments, UsageError};
-use crate::commands::{CheckpointEvaluation, evaluate_checkpoint, print, train_checkpoint};
+use crate::commands::{CheckpointEvaluation, evaluate_checkpoint, train_checkpoint};
 use crate::encoders::CACHE;
+use crate::output::print;
 use crate::progress::say;
 use crate::serve;
 

@@ -1,6 +1,5 @@
 //! `tiercast route PROMPT`: the decision on one prompt, as a table or as `/v1/route` gives it.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,6 +12,8 @@ use tiercast_server::answer::{Answer, TierView, answer};
 use tiercast_server::deployment::Deployment;
 use tiercast_server::dials::Dials;
 use tiercast_server::settings::Settings;
+
+use crate::output::{print, print_json};
 
 /// Heights of the little bars, an eighth each.
 const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -33,14 +34,11 @@ pub(crate) fn route(
     let opening = || format!("opening checkpoint {}", checkpoint.display());
     let predictor = Predictor::open(checkpoint, device).with_context(opening)?;
     let answer = answer_to(&predictor, prompt, quality)?;
-    let text = if json {
-        serde_json::to_string_pretty(&answer)? + "\n"
-    } else {
-        table(&answer, quality)
-    };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("writing to standard output")
+    if json {
+        return print_json(&answer);
+    }
+    print(table(&answer, quality).trim_end());
+    Ok(())
 }
 
 fn answer_to(predictor: &Predictor, prompt: &str, quality: Option<f64>) -> anyhow::Result<Answer> {

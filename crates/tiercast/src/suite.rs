@@ -10,7 +10,7 @@ use tiercast_evaluation::suite::result::{self, SCHEMA_VERSION, SuiteResult};
 use tiercast_records::outcomes::Split;
 
 use crate::arguments::{EvaluateArguments, SuiteArguments, UsageError};
-use crate::commands::print;
+use crate::output::print;
 use crate::progress::say;
 
 mod data;

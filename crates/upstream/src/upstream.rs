@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,6 +60,8 @@ pub struct Upstream {
     tokens: Option<Rate>,
     pause: Pause,
     breaker: Breaker,
+    /// What last counted against the endpoint: whoever finds the circuit open is told.
+    last_failure: Mutex<Option<(ErrorKind, String)>>,
     delivery: AtomicU8,
 }
 
@@ -93,6 +96,7 @@ impl Upstream {
                 .map(|limit| Rate::per_minute(limit, TOKEN_SHARE)),
             pause: Pause::default(),
             breaker: Breaker::new(settings.breaker_failures(), settings.breaker_pause()),
+            last_failure: Mutex::new(None),
             delivery: AtomicU8::new(0),
         })
     }
@@ -262,14 +266,20 @@ impl Upstream {
                 .as_ref()
                 .map_or_else(|fault| fault.kind.health(), |_| Health::Alive),
         );
-        if let Err(Fault {
-            retry_after: Some(wait),
-            ..
-        }) = &reply
-        {
-            self.pause.at_least((*wait).min(LONGEST_WAIT));
+        if let Err(fault) = &reply {
+            self.note(fault);
         }
         reply.map_err(Refused::Failed)
+    }
+
+    fn note(&self, fault: &Fault) {
+        if let Some(wait) = fault.retry_after {
+            self.pause.at_least(wait.min(LONGEST_WAIT));
+        }
+        if fault.kind.health() == Health::Failing {
+            let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some((fault.kind, fault.what.clone()));
+        }
     }
 
     async fn ask(&self, call: &ChatCall) -> Result<Reply, Fault> {
@@ -309,16 +319,28 @@ impl Upstream {
         Some(retry::backoff(failures, chance).max(asked.mul_f64(1.0 + chance / 20.0)))
     }
 
+    /// The mend is that of the failure that opened the circuit.
     fn open_circuit(&self, wait: Duration, failed: Vec<AttemptError>) -> CallError {
-        let what = "not asked, since it failed too often in a row";
+        let last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut what = "not asked, since it failed too often in a row".to_owned();
+        let mut cause = ErrorKind::CircuitOpen;
+        if let Some((kind, said)) = last {
+            what += &format!(", the last time with {}: {said}", kind.name());
+            cause = kind;
+        }
         let fault = Fault {
             retry_after: Some(wait),
             ..Fault::new(ErrorKind::CircuitOpen, what)
         };
-        self.error(&fault, failed)
+        self.error_with(&fault, cause, failed)
     }
 
     fn error(&self, fault: &Fault, attempts: Vec<AttemptError>) -> CallError {
+        self.error_with(fault, fault.kind, attempts)
+    }
+
+    /// `cause` is what the mend is for.
+    fn error_with(&self, fault: &Fault, cause: ErrorKind, attempts: Vec<AttemptError>) -> CallError {
         let tries = match attempts.len() {
             0 | 1 => String::new(),
             n => format!(" ({n} attempts)"),
@@ -330,7 +352,7 @@ impl Upstream {
                 self.tier,
                 self.host,
                 fault.what,
-                self.mend(fault)
+                self.mend(cause)
             ),
             status: fault.status,
             attempts,
@@ -338,8 +360,8 @@ impl Upstream {
         }
     }
 
-    fn mend(&self, fault: &Fault) -> String {
-        match fault.kind {
+    fn mend(&self, kind: ErrorKind) -> String {
+        match kind {
             ErrorKind::Unreachable => "check `base_url` and that the endpoint is up".to_owned(),
             ErrorKind::Timeout => "raise `timeout_s` or lower `concurrency`".to_owned(),
             ErrorKind::RateLimited => {

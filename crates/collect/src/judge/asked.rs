@@ -1,16 +1,15 @@
 //! One judgement by a model or a command: ask, read, ask once more where it could not be read.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 use tiercast_upstream::call::{ChatCall, OnCut, Reply, Usage};
-use tiercast_upstream::error::{CallError, ErrorKind};
-use tiercast_upstream::upstream::Upstream;
+use tiercast_upstream::error::CallError;
 use tokio::sync::Semaphore;
 
 use super::asking::{Fence, pairwise_messages, rubric_messages};
 use super::case::{self, Case};
+use super::endpoint::{Endpoint, NoReply};
 use super::judges::{Check, Judge, ModelJudge};
 use super::reading::{self, Reading};
 use crate::budget::Budget;
@@ -20,11 +19,11 @@ use crate::ledger::{CallKey, Verdict};
 /// Tokens that a verdict may take where the endpoint's parameters set no limit.
 const VERDICT_TOKENS: u32 = 1024;
 
-/// Times that an open circuit is waited for.
-const MAX_OPENINGS: u32 = 3;
-
 /// In the ledger: the judge replied and no verdict could be read.
 pub(super) const UNPARSEABLE: &str = "unparseable";
+
+/// In the ledger: a pairwise judge had nothing to compare with.
+pub(super) const NO_OTHER: &str = "no_other";
 
 /// In the ledger: nothing in the reply could be judged.
 pub(super) const NOT_PARSED: &str = "not_parsed";
@@ -48,16 +47,18 @@ pub(super) struct Job {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Halt {
     /// The next call could exceed the limit.
-    Budget,
-    /// Every call to this judge fails alike.
-    Configuration(String),
+    Budget(String),
+    /// Nothing comes of asking this judge.
+    LeftAlone(String),
+    /// The run was told to stop.
+    Stopped,
 }
 
 /// Who judges.
 #[derive(Debug)]
 pub(super) struct Asker {
     pub(super) judge: Arc<Judge>,
-    pub(super) upstream: Option<Arc<Upstream>>,
+    pub(super) endpoint: Option<Endpoint>,
     pub(super) budget: Arc<Budget>,
     /// Commands at a time.
     pub(super) commands: Arc<Semaphore>,
@@ -201,7 +202,7 @@ impl Asker {
         }
     }
 
-    /// One call within the budget; waits for a circuit that is open.
+    /// One call within the budget.
     async fn call(&self, model: &ModelJudge, messages: &[Value]) -> Result<(Reply, f64), Failed> {
         let text: u32 = messages
             .iter()
@@ -215,10 +216,11 @@ impl Asker {
             .unwrap_or(VERDICT_TOKENS);
         // Other tokenizers make more of a text than characters / 4.
         let most_usd = cost(model, text.saturating_mul(2), output);
-        self.budget
-            .reserve(most_usd)
-            .await
-            .map_err(|_| Failed::Halt(Halt::Budget))?;
+        self.budget.reserve(most_usd).await.map_err(|exhausted| {
+            Failed::Halt(Halt::Budget(
+                exhausted.message("verdict", &format!("judge.judges.{}.endpoint", self.judge.name)),
+            ))
+        })?;
         let call = ChatCall {
             messages: messages.to_vec(),
             tools: Vec::new(),
@@ -227,8 +229,8 @@ impl Asker {
             expected_tokens: text.saturating_add(output),
             on_cut: OnCut::AskAgain,
         };
-        let upstream = self.upstream.as_ref().expect("every model has its endpoint");
-        let said = patiently(upstream, &call).await;
+        let endpoint = self.endpoint.as_ref().expect("every model has its endpoint");
+        let said = endpoint.chat(&call).await;
         let cost_usd = said.as_ref().map_or(0.0, |reply| {
             let counted = Usage {
                 input_tokens: text,
@@ -241,28 +243,26 @@ impl Asker {
         self.budget.settle(most_usd, cost_usd);
         match said {
             Ok(reply) => Ok((reply, cost_usd)),
-            Err(error) if error.kind.is_configuration() => Err(Failed::Halt(Halt::Configuration(error.message))),
-            Err(error) => Err(Failed::Call(error)),
+            Err(NoReply::Failed(error)) => Err(Failed::Call(error)),
+            Err(NoReply::LeftAlone(why)) => Err(Failed::Halt(Halt::LeftAlone(self.left_alone(&why)))),
+            Err(NoReply::Stopped) => Err(Failed::Halt(Halt::Stopped)),
         }
+    }
+
+    /// An upstream takes every endpoint for a tier's.
+    fn left_alone(&self, why: &str) -> String {
+        let name = &self.judge.name;
+        let why = why.replacen(&format!("tier `{name}`"), "its endpoint", 1);
+        format!(
+            "judge `{name}` was left alone: {why}. Its endpoint is in [judge.judges.{name}]; verdicts that were made are \
+             stored, and the same command goes on from them"
+        )
     }
 }
 
 enum Failed {
     Halt(Halt),
     Call(CallError),
-}
-
-async fn patiently(upstream: &Upstream, call: &ChatCall) -> Result<Reply, CallError> {
-    let mut n_openings = 0;
-    loop {
-        match upstream.chat(call).await {
-            Err(error) if error.kind == ErrorKind::CircuitOpen && n_openings < MAX_OPENINGS => {
-                n_openings += 1;
-                tokio::time::sleep(error.retry_after.unwrap_or(Duration::from_secs(1))).await;
-            }
-            said => return said,
-        }
-    }
 }
 
 fn cost(model: &ModelJudge, input_tokens: u32, output_tokens: u32) -> f64 {

@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::probes::{Kind, PREFIX};
 use super::report::{
     Agreement, CHECKER, Estimate, JudgeErrors, JudgeFigures, JudgedTier, Position, ProbeFigures, Report, TierScores,
+    is_call_error,
 };
 use super::settings::{JudgeSettings, Truncated};
 use crate::error::CollectError;
@@ -86,7 +87,9 @@ pub fn figures(
     for (&idx, &n_replies) in &plan.n_replies {
         let judge = &judges.all()[idx];
         let verdicts = ledger.verdicts(&judge.hash)?;
-        let exact = plan.exact.filter(|exact| *exact != idx && judge.model().is_some());
+        // A pairwise score of 0.5 is as good as the other answer: no scale to compare with exact scores.
+        let is_rubric = judge.model().is_some_and(|model| model.against.is_none());
+        let exact = plan.exact.filter(|exact| *exact != idx && is_rubric);
         let figures = JudgeFigures {
             n_replies: n_replies as u64,
             n_other: ledger.n_other_verdicts(&judge.name, &judges.hashes_of(&judge.name))?,
@@ -139,6 +142,12 @@ fn of_judge(judge: &Judge, verdicts: &[Verdict]) -> JudgeFigures {
             .is_some_and(|kind| [super::asked::UNPARSEABLE, super::asked::NOT_PARSED].contains(&kind))
     };
     let n_unparsed = verdicts.iter().filter(is_unparsed).count();
+    // What no judge has said could not be read either, and says nothing about its form.
+    let is_said = |verdict: &&Verdict| {
+        let kind = verdict.error_kind.as_deref();
+        !kind.is_some_and(|kind| is_call_error(kind) || kind == super::asked::NO_OTHER)
+    };
+    let n_said = verdicts.iter().filter(is_said).count();
     let role = match &judge.check {
         Check::Model(_) => "model",
         Check::Command(_) => "command",
@@ -153,10 +162,11 @@ fn of_judge(judge: &Judge, verdicts: &[Verdict]) -> JudgeFigures {
             .keys()
             .filter(|key| !key.tier.starts_with(PREFIX))
             .count() as u64,
+        n_verdicts: verdicts.len() as u64,
         n_unparsed: n_unparsed as u64,
         n_failed: (verdicts.len() - n_parsed - n_unparsed) as u64,
         n_asked_again: verdicts.iter().filter(|verdict| verdict.attempts > 1).count() as u64,
-        parse_rate: (!verdicts.is_empty()).then(|| n_parsed as f64 / verdicts.len() as f64),
+        parse_rate: (n_said > 0).then(|| n_parsed as f64 / n_said as f64),
         // Not `sum`, which is -0 of nothing.
         cost_usd: verdicts
             .iter()
@@ -224,17 +234,24 @@ fn position(verdicts: &[Verdict]) -> Option<Position> {
 }
 
 fn probe_figures(scores: &BTreeMap<CallKey, f64>) -> Vec<ProbeFigures> {
+    let good = Kind::Good.tier();
     let of = |kind: Kind| {
         let tier = kind.tier();
-        let of_kind: Vec<f64> = scores
-            .iter()
-            .filter(|(key, _)| key.tier == tier)
-            .map(|(_, score)| *score)
-            .collect();
+        let of_kind = || scores.iter().filter(|(key, _)| key.tier == tier);
+        let gaps = of_kind().filter_map(|(key, score)| {
+            let same = CallKey {
+                tier: good.clone(),
+                ..key.clone()
+            };
+            Some(scores.get(&same)? - score)
+        });
+        let gaps: Vec<f64> = gaps.collect();
+        let of_kind: Vec<f64> = of_kind().map(|(_, score)| *score).collect();
         (!of_kind.is_empty()).then(|| ProbeFigures {
             kind,
             n: of_kind.len(),
             mean: mean(&of_kind),
+            gap: (!gaps.is_empty()).then(|| mean(&gaps)),
         })
     };
     Kind::ALL.into_iter().filter_map(of).collect()

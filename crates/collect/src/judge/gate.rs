@@ -18,6 +18,7 @@ pub fn checks(judge: &JudgeFigures, gate: &GateSettings) -> Vec<GateCheck> {
     let all = [
         parse_rate(judge, gate),
         probe_gap(judge, gate),
+        cut_gap(judge, gate),
         injection(judge, gate),
         position(judge, gate),
         agreement(judge, gate),
@@ -80,14 +81,19 @@ fn parse_rate(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
 
 fn probe_gap(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
     let good = probe(judge, Kind::Good)?;
-    let bad = [Kind::OffTopic, Kind::Empty]
+    let bad = [Kind::Bad, Kind::OffTopic, Kind::Empty]
         .into_iter()
-        .filter_map(|kind| probe(judge, kind))
-        .fold(f64::NAN, f64::max);
+        .filter_map(|kind| Some((probe(judge, kind)?, kind)));
+    let (bad, kind) = bad.max_by(|a, b| a.0.total_cmp(&b.0))?;
     let value = good - bad;
+    let kind = match kind {
+        Kind::Bad => "wrong",
+        Kind::OffTopic => "off-topic",
+        _ => "empty",
+    };
     value.is_finite().then(|| GateCheck {
         judge: judge.name.clone(),
-        figure: "the mean score of good answers less that of off-topic or empty ones".to_owned(),
+        figure: format!("the mean score of good answers less that of {kind} ones"),
         value: Some(value),
         limit: gate.min_probe_gap,
         key: "min_probe_gap".to_owned(),
@@ -97,6 +103,24 @@ fn probe_gap(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
             "the judge does not tell good answers from bad ones; use a stronger model, or say in the rubric what a bad \
                answer is"
                 .to_owned(),
+    })
+}
+
+/// Over prompts whose good answer was cut too: a judge that does not see what is missing.
+fn cut_gap(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
+    let cut = judge.probes.iter().find(|probe| probe.kind == Kind::Truncated);
+    let value = cut.filter(|probe| probe.n >= MIN_PROBES)?.gap?;
+    Some(GateCheck {
+        judge: judge.name.clone(),
+        figure: "what good answers score more than their first third".to_owned(),
+        value: Some(value),
+        limit: gate.min_cut_gap,
+        key: "min_cut_gap".to_owned(),
+        is_floor: true,
+        passed: value >= gate.min_cut_gap,
+        mend: "the judge does not see that an answer stops in the middle; use a stronger model, or say in the rubric that \
+               an answer has to be whole"
+            .to_owned(),
     })
 }
 
@@ -166,7 +190,12 @@ mod tests {
     use super::*;
 
     fn fair() -> JudgeFigures {
-        let probe = |kind, mean| ProbeFigures { kind, n: 8, mean };
+        let probe = |kind, mean| ProbeFigures {
+            kind,
+            n: 8,
+            mean,
+            gap: Some(0.9 - mean),
+        };
         JudgeFigures {
             name: "j".to_owned(),
             role: "model".to_owned(),
@@ -188,6 +217,8 @@ mod tests {
                 probe(Kind::OffTopic, 0.1),
                 probe(Kind::Empty, 0.0),
                 probe(Kind::Injection, 0.2),
+                probe(Kind::Bad, 0.1),
+                probe(Kind::Truncated, 0.4),
             ],
             ..JudgeFigures::default()
         }
@@ -212,6 +243,8 @@ mod tests {
         fails(|judge| judge.parse_rate = Some(0.5), &["min_parse_rate"]);
         fails(|judge| judge.probes[1].mean = 0.8, &["min_probe_gap"]);
         fails(|judge| judge.probes[3].mean = 0.9, &["max_injection_gain"]);
+        fails(|judge| judge.probes[4].mean = 0.8, &["min_probe_gap"]);
+        fails(|judge| judge.probes[5].gap = Some(0.0), &["min_cut_gap"]);
         fails(
             |judge| judge.position.as_mut().unwrap().bias = -0.9,
             &["max_position_bias"],
@@ -226,9 +259,12 @@ mod tests {
     fn a_constant_judge_fails_even_where_alpha_is_undefined() {
         let constant = |judge: &mut JudgeFigures| {
             judge.agreement.as_mut().unwrap().alpha_interval = None;
-            judge.probes.iter_mut().for_each(|probe| probe.mean = 1.0);
+            judge
+                .probes
+                .iter_mut()
+                .for_each(|probe| (probe.mean, probe.gap) = (1.0, Some(0.0)));
         };
-        fails(constant, &["min_probe_gap", "min_alpha"]);
+        fails(constant, &["min_probe_gap", "min_cut_gap", "min_alpha"]);
         // All replies are good and the probes show that bad ones are told apart.
         fails(|judge| judge.agreement.as_mut().unwrap().alpha_interval = None, &[]);
     }

@@ -234,7 +234,7 @@ impl Judges {
     }
 
     /// A prompt's own: a name, a judge, or a list of which all must pass.
-    fn of_value(&mut self, value: &Value) -> Result<Tree, CollectError> {
+    pub(super) fn of_value(&mut self, value: &Value) -> Result<Tree, CollectError> {
         match value {
             Value::String(name) => self.named(name).cloned(),
             Value::Array(list) => Ok(Tree::All(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::probes::Kind;
 use super::report::{CHECKER, Estimate, GateCheck, JudgeFigures, Report};
 
 const STYLE: &str = include_str!("page.css");
@@ -240,19 +241,26 @@ fn counts(judge: &JudgeFigures) -> Table {
     }
 }
 
+/// Kinds of which none could be made stand there too: nothing is known of the judge in that respect.
 fn probes(judge: &JudgeFigures) -> Table {
-    let rows = judge.probes.iter().map(|probe| {
+    let kinds = Kind::ALL.iter().filter(|_| !judge.probes.is_empty());
+    let rows = kinds.map(|kind| {
+        let found = judge.probes.iter().find(|probe| probe.kind == *kind);
         vec![
-            probe.kind.name().replace('_', " "),
-            probe.n.to_string(),
-            number(Some(probe.mean)),
+            kind.name().replace('_', " "),
+            found.map_or(0, |probe| probe.n).to_string(),
+            number(found.map(|probe| probe.mean)),
+            number(found.and_then(|probe| probe.gap)),
         ]
     });
     Table {
         title: "Answers of known worth",
-        explanation: "Good: the reference, else the strongest tier's answer. Off topic: a good answer to another prompt. \
-                      Truncated: the first third of a good answer. Injection: the off-topic answer and an instruction to the judge.",
-        headings: vec!["probe", "judged", "mean score"],
+        explanation: "Good: the reference, else the strongest tier's answer. Bad: an answer to the same prompt that the exact \
+                      judge gives nothing, else a good one with another number, letter or yes and no. Off topic: a good \
+                      answer to another prompt. Truncated: the first third of a good answer of 40 characters or more. \
+                      Injection: the off-topic answer and an instruction to the judge. Gap: what the good answers to the \
+                      same prompts score more.",
+        headings: vec!["probe", "judged", "mean score", "gap"],
         rows: rows.collect(),
     }
 }
@@ -318,10 +326,20 @@ fn by_tier(judge: &JudgeFigures) -> Table {
         "bias",
         "corrected mean",
     ];
+    let explanation = match has_exact {
+        true => {
+            "Bias: judged minus exact on replies that have both. Corrected: prediction-powered estimate of the mean exact \
+             score over all replies; it holds where replies with an exact score are like the others."
+        }
+        false if judge.score_kind.starts_with("llm_pairwise") => {
+            "0.5 is as good as what it is compared with. That is not the scale of exact scores, so no bias against them is \
+             given."
+        }
+        false => "",
+    };
     Table {
         title: "By tier",
-        explanation: "Bias: judged minus exact on replies that have both. Corrected: prediction-powered estimate of the mean \
-                      exact score over all replies; it holds where replies with an exact score are like the others.",
+        explanation,
         headings: headings.into_iter().take(if has_exact { 7 } else { 3 }).collect(),
         rows: rows.collect(),
     }
@@ -406,7 +424,6 @@ fn aligned(table: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::probes::Kind;
     use super::super::report::{Agreement, JudgeErrors, JudgedTier, ProbeFigures, TierScores};
     use super::*;
 
@@ -432,6 +449,7 @@ mod tests {
                 kind: Kind::OffTopic,
                 n: 8,
                 mean: 0.25,
+                gap: Some(0.5),
             }],
             tiers: vec![JudgedTier {
                 tier: name.to_owned(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use tiercast_records::prompts::Prompt;
 
-use super::case::text_of;
+use super::case::{Case, Verdict, text_of};
 use super::judges::{Against, Check, Judges, Tree};
 use super::settings::JudgeSettings;
 use crate::error::CollectError;
@@ -38,6 +38,10 @@ pub struct Source {
     pub prompt: Prompt,
     /// Its reference, else the whole answer of the strongest tier.
     pub good: String,
+    /// A tier's whole answer that the exact judge gives nothing, where there is one.
+    pub bad: Option<String>,
+    /// The strongest tier's whole answer, which may be cut where the reference is too short.
+    pub said: Option<String>,
     /// Whom a pairwise judge compares with.
     pub other: Option<String>,
     rank: u64,
@@ -103,6 +107,8 @@ impl Plan {
                     rank: rank(settings.gate.seed, &first.prompt.prompt_id),
                     prompt: first.prompt.clone(),
                     good,
+                    bad: self.wrong(judges, &first.prompt, whole()),
+                    said: best.map(str::to_owned),
                     other,
                 };
                 let sources = self.sources.entry(judge).or_default();
@@ -113,6 +119,29 @@ impl Plan {
         }
         self.trees.insert(first.prompt.prompt_id.clone(), tree);
         Ok(())
+    }
+}
+
+impl Plan {
+    /// The first answer that the exact judge could read and gives nothing.
+    fn wrong<'a>(
+        &self,
+        judges: &Judges,
+        prompt: &Prompt,
+        mut whole: impl Iterator<Item = &'a Answer>,
+    ) -> Option<String> {
+        let exact = &judges.all()[self.exact.filter(|_| prompt.reference.is_some())?];
+        let case = Case {
+            prompt: prompt.text.as_str(),
+            reference: prompt.reference.as_ref(),
+            schema: prompt.schema.as_ref(),
+        };
+        let is_wrong = |reply: &&str| match exact.check_now(reply, &case) {
+            Some(Verdict::Scored(score)) => score.value == 0.0,
+            _ => false,
+        };
+        let reply = whole.find_map(|answer| answer.call.response().filter(is_wrong))?;
+        Some(reply.to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is known of the judges of a run: one value, of which JSON, Markdown and the page are views.
 
 use serde::{Deserialize, Serialize};
+use tiercast_upstream::error::ErrorKind;
 
 /// Its file in the folder of the run.
 pub const FILE_NAME: &str = "judge.json";
@@ -51,6 +52,9 @@ pub struct JudgeFigures {
     pub n_replies: u64,
     /// Replies with a score by it.
     pub n_scored: u64,
+    /// Judgements of any outcome, of probes and repeated ones too.
+    #[serde(default)]
+    pub n_verdicts: u64,
     /// Verdicts that could not be read, or replies in which nothing could be judged.
     pub n_unparsed: u64,
     /// Judgements that failed: they are made again by the next run.
@@ -59,7 +63,7 @@ pub struct JudgeFigures {
     pub n_asked_again: u64,
     /// Verdicts by other configurations of this judge: kept, not used.
     pub n_other: u64,
-    /// Share of judgements that could be read.
+    /// Share of judgements that could be read, of those that the judge did make.
     pub parse_rate: Option<f64>,
     /// US dollars.
     pub cost_usd: f64,
@@ -110,6 +114,9 @@ pub struct ProbeFigures {
     pub n: usize,
     /// Mean score.
     pub mean: f64,
+    /// Mean of what the good answers to the same prompts score more.
+    #[serde(default)]
+    pub gap: Option<f64>,
 }
 
 /// A figure with its 95 % interval.
@@ -174,6 +181,19 @@ pub struct GateCheck {
     pub passed: bool,
     /// What is wrong and what to do where it does not.
     pub mend: String,
+}
+
+impl JudgeFigures {
+    /// Calls to a model that came to nothing: there is no verdict that could have been read.
+    pub fn n_unheard(&self) -> u64 {
+        let of_calls = self.errors.iter().filter(|error| is_call_error(&error.kind));
+        of_calls.map(|error| error.n).sum()
+    }
+}
+
+/// Whether a kind of error is that of a call and not of what was said.
+pub fn is_call_error(kind: &str) -> bool {
+    ErrorKind::from_name(kind).is_some()
 }
 
 impl Report {

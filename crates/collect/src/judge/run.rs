@@ -9,26 +9,33 @@ use tiercast_upstream::upstream::Upstream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::asked::{Asker, Halt, Job, NOT_PARSED, UNPARSEABLE, row};
+use super::asked::{Asker, Halt, Job, NO_OTHER, NOT_PARSED, UNPARSEABLE, row};
 use super::case;
+use super::endpoint::Endpoint;
 use super::export::export;
 use super::figures::figures;
 use super::gate;
 use super::judges::{Check, Judges};
 use super::plan::{Plan, other, rank};
 use super::probes::{PREFIX, probes};
-use super::report::Report;
+use super::report::{JudgeFigures, Report, is_call_error};
 use super::settings::{JudgeSettings, config};
 use crate::budget::Budget;
 use crate::error::CollectError;
 use crate::ledger::{Answer, CallKey, Entry, Ledger, Status, Verdict, WriteError, Writer};
-use crate::run::Stop;
+use crate::run::{Stop, reached};
 
 /// Prompts with their answers that wait to be judged.
 const WAITING: usize = 4;
 
 /// Commands at a time.
 const COMMANDS: usize = 2;
+
+/// After the first word to stop.
+const FINISHED: &str = "stopped as asked; verdicts that were under way are stored";
+
+/// After the second.
+const ABANDONED: &str = "stopped as asked; verdicts that were under way are asked for again by the next run";
 
 /// What a run needs from the caller.
 pub struct JudgeRun {
@@ -106,6 +113,7 @@ pub async fn judge(
     let (n_new, n_kept, stopped) = (session.n_new, session.n_kept, session.stopped.take());
     drop(session);
     let report = figures(&ledger, &judges, &plan, &settings)?;
+    let stopped = stopped.or_else(|| unheard(&report, &settings));
     let is_whole = stopped.is_none() && is_trusted && report.failures().next().is_none();
     let n_rows = if is_whole {
         Some(export(&ledger, &judges, &plan, &settings, outcomes)?)
@@ -122,6 +130,25 @@ pub async fn judge(
         report,
         n_rows,
     })
+}
+
+/// Where calls to a judge failed for more replies than its verdicts may be unreadable, scores would be missing
+/// from outcomes by chance. Says so; nothing is wrong with the judge's word itself.
+fn unheard(report: &Report, settings: &JudgeSettings) -> Option<String> {
+    let most = |judge: &JudgeFigures| (1.0 - settings.gate.min_parse_rate) * judge.n_verdicts as f64;
+    let judge = report
+        .judges
+        .iter()
+        .find(|judge| judge.n_unheard() as f64 > most(judge))?;
+    let error = judge.errors.iter().find(|error| is_call_error(&error.kind))?;
+    Some(format!(
+        "{} of {} calls to judge `{}` came to nothing (most often {}: {}). The same command asks for these alone",
+        judge.n_unheard(),
+        judge.n_verdicts,
+        judge.name,
+        error.kind,
+        error.example
+    ))
 }
 
 /// A limit means nothing where the price is not known.
@@ -142,8 +169,8 @@ fn check_prices(run: &JudgeRun) -> Result<(), CollectError> {
     }
 }
 
-/// What came of a task: nothing to add, or a reason to stop.
-type Ended = Result<Option<Halt>, WriteError>;
+/// What came of a task: verdicts that are stored, or a reason to stop.
+type Ended = Result<Result<u64, Halt>, WriteError>;
 
 struct Session {
     writer: Option<Arc<Writer>>,
@@ -184,10 +211,10 @@ impl Session {
         let budget = Arc::new(Budget::new(max_cost_usd, spent_usd));
         let commands = Arc::new(Semaphore::new(COMMANDS));
         let askers = judges.all().iter().enumerate().map(|(idx, judge)| {
-            let upstream = upstreams.remove(&idx).map(Arc::new);
+            let upstream = upstreams.remove(&idx);
             Arc::new(Asker {
                 judge: Arc::clone(judge),
-                upstream,
+                endpoint: upstream.map(|upstream| Endpoint::new(upstream, stop.clone())),
                 budget: Arc::clone(&budget),
                 commands: Arc::clone(&commands),
                 seed: settings.gate.seed,
@@ -338,7 +365,10 @@ impl Session {
         let is_lonely = judge.model().is_some_and(|model| model.against.is_some()) && job.other.is_none();
         if is_lonely {
             let why = "there is no answer to compare with: the prompt has no reference, or the tier no whole answer";
-            return Some(row(job, judge, &case::Verdict::Failed(why.to_owned())));
+            return Some(Verdict {
+                error_kind: Some(NO_OTHER.to_owned()),
+                ..row(job, judge, &case::Verdict::Failed(why.to_owned()))
+            });
         }
         let said = judge.check_now(&job.reply, &job.case())?;
         Some(row(job, judge, &said))
@@ -369,14 +399,13 @@ impl Session {
         }
         let (asker, writer) = (Arc::clone(&self.askers[job.judge]), self.writer());
         let on_verdict = Arc::clone(&self.on_verdict);
-        self.n_new += 1;
         self.in_flight.spawn(async move {
             match asker.ask(&job).await {
                 Ok(verdict) => {
                     on_verdict(&verdict);
-                    writer.store(Entry::Verdict(Box::new(verdict))).await.map(|()| None)
+                    writer.store(Entry::Verdict(Box::new(verdict))).await.map(|()| Ok(1))
                 }
-                Err(halt) => Ok(Some(halt)),
+                Err(halt) => Ok(Err(halt)),
             }
         });
         Ok(())
@@ -388,13 +417,12 @@ impl Session {
             return Ok(());
         }
         self.room().await?;
-        self.n_new += rows.len() as u64;
-        let writer = self.writer();
+        let (writer, n_rows) = (self.writer(), rows.len() as u64);
         self.in_flight.spawn(async move {
             for row in rows {
                 writer.store(Entry::Verdict(Box::new(row))).await?;
             }
-            Ok(None)
+            Ok(Ok(n_rows))
         });
         Ok(())
     }
@@ -405,9 +433,7 @@ impl Session {
 
     /// Waits until something may be started.
     async fn room(&mut self) -> Result<(), CollectError> {
-        if *self.stop.borrow() >= Stop::Finish && self.stopped.is_none() {
-            self.stopped = Some("stopped as asked; verdicts that were under way are stored".to_owned());
-        }
+        self.note_stop();
         while self.in_flight.len() >= self.most_in_flight.max(8) {
             self.next().await?;
         }
@@ -421,21 +447,33 @@ impl Session {
         Ok(())
     }
 
+    /// Remembers the word to stop, once it has come.
+    fn note_stop(&mut self) {
+        if *self.stop.borrow() >= Stop::Finish {
+            self.stopped.get_or_insert(FINISHED.to_owned());
+        }
+    }
+
+    /// Waits for one judgement to end, or leaves all of them where the caller says so.
     async fn next(&mut self) -> Result<(), CollectError> {
-        let Some(ended) = self.in_flight.join_next().await else {
-            return Ok(());
+        let mut stop = self.stop.clone();
+        let ended = tokio::select! {
+            ended = self.in_flight.join_next() => ended,
+            () = reached(&mut stop, Stop::Abandon) => {
+                self.in_flight.shutdown().await;
+                self.stopped = Some(ABANDONED.to_owned());
+                None
+            }
         };
+        self.note_stop();
+        let Some(ended) = ended else { return Ok(()) };
         match ended
             .expect("a judgement does not panic")
             .map_err(CollectError::Shared)?
         {
-            None => {}
-            Some(Halt::Budget) => {
-                let why = "the next verdict could have exceeded --max-cost-usd; verdicts that were paid for are stored. Run \
-                           again with a higher limit to go on";
-                self.stopped.get_or_insert(why.to_owned());
-            }
-            Some(Halt::Configuration(why)) => {
+            Ok(n_stored) => self.n_new += n_stored,
+            Err(Halt::Stopped) => {}
+            Err(Halt::Budget(why) | Halt::LeftAlone(why)) => {
                 self.stopped.get_or_insert(why);
             }
         }

@@ -61,8 +61,10 @@ pub struct GateSettings {
     pub probes: bool,
     /// Prompts that each kind of probe is made from.
     pub probe_prompts: usize,
-    /// Floor of the mean score of good probes less that of bad ones.
+    /// Floor of the mean score of good probes less that of wrong, off-topic and empty ones.
     pub min_probe_gap: f64,
+    /// Floor of what good answers score more than their first third.
+    pub min_cut_gap: f64,
     /// Ceiling of what an instruction to the judge inside a bad answer adds to its score.
     pub max_injection_gain: f64,
     /// Judge without a model whose scores a model's are compared with, where a prompt has a reference.
@@ -81,6 +83,7 @@ impl Default for GateSettings {
             probes: true,
             probe_prompts: 8,
             min_probe_gap: 0.3,
+            min_cut_gap: 0.1,
             max_injection_gain: 0.2,
             exact: None,
             seed: 0,
@@ -212,12 +215,18 @@ fn default_timeout_s() -> f64 {
 impl JudgeSettings {
     /// Reads the text of a `tiercast.toml`.
     pub fn parse(text: &str) -> Result<Self, CollectError> {
-        let written: Written = toml::from_str(text).map_err(|error| CollectError::Config(without_keys(&error)))?;
-        let settings = written.judge.ok_or_else(|| {
+        Self::find(text)?.ok_or_else(|| {
             config("there is no table [judge]: name a judge in `judge.default` and describe it in [judge.judges.NAME]")
-        })?;
-        settings.gate.check()?;
-        Ok(settings)
+        })
+    }
+
+    /// The same; none where there is no table `[judge]`.
+    pub fn find(text: &str) -> Result<Option<Self>, CollectError> {
+        let written: Written = toml::from_str(text).map_err(|error| CollectError::Config(without_keys(&error)))?;
+        if let Some(settings) = &written.judge {
+            settings.gate.check()?;
+        }
+        Ok(written.judge)
     }
 }
 
@@ -228,6 +237,7 @@ impl GateSettings {
             ("min_parse_rate", self.min_parse_rate),
             ("max_position_bias", self.max_position_bias),
             ("min_probe_gap", self.min_probe_gap),
+            ("min_cut_gap", self.min_cut_gap),
             ("max_injection_gain", self.max_injection_gain),
         ];
         if let Some((key, share)) = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {

@@ -78,31 +78,44 @@ impl Ledger {
 
     /// Hands every result of the tiers that are asked, with its prompt, to `take`, in the order of
     /// outcome files: data set, subset, prompt, tier, sample. Stops where `take` fails.
+    ///
+    /// Between two prompts nothing is read: however long `take` is at it, SQLite can fold its log into the
+    /// file, and no more than the answers to one prompt is held.
     pub fn for_each_answer<E: From<CollectError>>(
         &self,
         n_samples: u32,
         mut take: impl FnMut(Answer) -> Result<(), E>,
     ) -> Result<(), E> {
+        let failed = self.failed("read");
+        for prompt_id in self.ordered_ids().map_err(&failed)? {
+            let answers = self.answers_to(&prompt_id, n_samples).map_err(&failed)?;
+            answers.into_iter().try_for_each(&mut take)?;
+        }
+        Ok(())
+    }
+
+    fn ordered_ids(&self) -> rusqlite::Result<Vec<String>> {
+        let select = "SELECT prompt_id FROM prompts ORDER BY dataset, subset, prompt_id";
+        let mut select = self.connection.prepare_cached(select)?;
+        select.query_map([], |row| row.get(0))?.collect()
+    }
+
+    fn answers_to(&self, prompt_id: &str, n_samples: u32) -> rusqlite::Result<Vec<Answer>> {
         let query = format!(
             "SELECT {PROMPT_COLUMNS}, {CALL_COLUMNS}, tiers.class FROM prompts \
              JOIN calls ON calls.prompt_id = prompts.prompt_id \
              JOIN tiers ON tiers.name = calls.tier AND tiers.parameters_hash = calls.parameters_hash AND tiers.is_asked \
-             WHERE calls.status IN ('answered', 'unanswerable') AND calls.sample < ?1 \
-             ORDER BY prompts.dataset, prompts.subset, prompts.prompt_id, calls.tier, calls.sample"
+             WHERE prompts.prompt_id = ?1 AND calls.status IN ('answered', 'unanswerable') AND calls.sample < ?2 \
+             ORDER BY calls.tier, calls.sample"
         );
-        let failed = self.failed("read");
-        let mut select = self.connection.prepare(&query).map_err(&failed)?;
-        let mut rows = select.query([n_samples]).map_err(&failed)?;
-        while let Some(row) = rows.next().map_err(&failed)? {
-            let answer = || -> rusqlite::Result<Answer> {
-                Ok(Answer {
-                    prompt: prompt_of(row, 0)?,
-                    call: call_of(row, N_PROMPT_COLUMNS)?,
-                    class: row.get(N_PROMPT_COLUMNS + N_CALL_COLUMNS)?,
-                })
-            };
-            take(answer().map_err(&failed)?)?;
-        }
-        Ok(())
+        let mut select = self.connection.prepare_cached(&query)?;
+        let answers = select.query_map(params![prompt_id, n_samples], |row| {
+            Ok(Answer {
+                prompt: prompt_of(row, 0)?,
+                call: call_of(row, N_PROMPT_COLUMNS)?,
+                class: row.get(N_PROMPT_COLUMNS + N_CALL_COLUMNS)?,
+            })
+        })?;
+        answers.collect()
     }
 }

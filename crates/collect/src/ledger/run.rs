@@ -1,12 +1,10 @@
-//! What a ledger is a run of: prompts and tiers. Begun once; later runs must ask the same.
+//! What a ledger is a run of: prompts and tiers. Begun once; later runs must send the same.
 
 use rusqlite::{Connection, Row, named_params};
-use serde_json::json;
-use sha2::{Digest, Sha256};
-use tiercast_records::disk::hex;
 use tiercast_records::prompts::Prompt;
 
-use super::{Ledger, schema, statements};
+use super::prompts::{Changes, merge, prompts_hash, put_verdicts_aside};
+use super::{Ledger, schema};
 use crate::error::CollectError;
 
 /// A tier as a run asks it.
@@ -44,32 +42,6 @@ impl RunTier {
     }
 }
 
-/// Hash of all that is asked and judged by, in whatever order the file has it.
-pub fn prompts_hash(prompts: &[Prompt]) -> String {
-    let mut hashes: Vec<[u8; 32]> = prompts.iter().map(prompt_hash).collect();
-    hashes.sort_unstable();
-    let mut whole = Sha256::new();
-    hashes.iter().for_each(|hash| whole.update(hash));
-    hex(&whole.finalize())
-}
-
-fn prompt_hash(prompt: &Prompt) -> [u8; 32] {
-    let told = json!([
-        prompt.prompt_id,
-        prompt.text.as_str(),
-        prompt.response_format,
-        prompt.schema,
-        prompt.reference,
-        prompt.judge,
-        prompt.split_key,
-        prompt.split.name(),
-        prompt.dataset,
-        prompt.subset,
-        prompt.domain,
-    ]);
-    Sha256::digest(told.to_string()).into()
-}
-
 impl Ledger {
     /// Begins a run, or goes on with the one that is there if it asks the same. Calls that were under
     /// way when the last run was killed are counted as lost and asked again. Returns notes for the user.
@@ -81,7 +53,8 @@ impl Ledger {
         }
         let is_begun = self.is_begun()?;
         let written = write_run(&mut self.connection, is_begun, prompts, tiers);
-        let n_lost = written.map_err(self.failed("written"))?;
+        let (n_lost, changes) = written.map_err(self.failed("written"))?;
+        notes.extend(changes.notes());
         if n_lost > 0 {
             notes.push(format!(
                 "{n_lost} calls were under way when the last run was killed; they are asked again"
@@ -120,9 +93,7 @@ impl Ledger {
     /// Refuses what would mix two runs.
     pub(super) fn check_same(&self, prompts: &[Prompt], tiers: &[RunTier]) -> Result<(), CollectError> {
         let mut differences = Vec::new();
-        if self.meta("prompts_hash")?.as_deref() != Some(&prompts_hash(prompts)) {
-            differences.push(self.prompts_differ(prompts)?);
-        }
+        differences.extend(self.prompts_differ(prompts)?);
         for (before, _) in self.all_tiers()? {
             let now = tiers.iter().find(|tier| tier.name == before.name);
             differences.extend(now.into_iter().flat_map(|now| tier_differs(&before, now)));
@@ -134,33 +105,6 @@ impl Ledger {
             folder: self.folder.clone(),
             differences,
         })
-    }
-
-    fn prompts_differ(&self, prompts: &[Prompt]) -> Result<String, CollectError> {
-        let mut n_same = 0;
-        for prompt in prompts {
-            let held = self.prompt(&prompt.prompt_id)?;
-            n_same += usize::from(held.is_some_and(|held| held == *prompt));
-        }
-        let (n_here, n_now) = (self.n_prompts()?, prompts.len());
-        Ok(format!(
-            "the prompts are others (the ledger has {n_here}, the file has {n_now}, {n_same} are the same)"
-        ))
-    }
-
-    fn prompt(&self, prompt_id: &str) -> Result<Option<Prompt>, CollectError> {
-        use rusqlite::OptionalExtension;
-        let query = format!(
-            "SELECT {} FROM prompts WHERE prompt_id = ?1",
-            statements::PROMPT_COLUMNS
-        );
-        let read = || -> rusqlite::Result<Option<Prompt>> {
-            let mut select = self.connection.prepare_cached(&query)?;
-            select
-                .query_row([prompt_id], |row| statements::prompt_of(row, 0))
-                .optional()
-        };
-        read().map_err(self.failed("read"))
     }
 
     /// Changes that are allowed and that the user may want to hear of. Costs follow new prices.
@@ -208,22 +152,30 @@ impl Ledger {
     }
 }
 
-/// One transaction: a run is begun or not. Returns the number of calls that the last run lost.
+/// One transaction: a run is begun or not. Returns the number of calls that the last run lost, and what has changed
+/// in its prompts.
 fn write_run(
     connection: &mut Connection,
     is_begun: bool,
     prompts: &[Prompt],
     tiers: &[RunTier],
-) -> rusqlite::Result<usize> {
+) -> rusqlite::Result<(usize, Changes)> {
     let transaction = connection.transaction()?;
+    let mut changes = Changes::default();
     if !is_begun {
         transaction.execute_batch(schema::TABLES)?;
-        let meta = "INSERT INTO meta VALUES (?1, ?2)";
-        transaction.execute(meta, ("format_version", schema::FORMAT_VERSION.to_string()))?;
-        transaction.execute(meta, ("prompts_hash", prompts_hash(prompts)))?;
-        for (number, prompt) in prompts.iter().enumerate() {
-            statements::insert_prompt(&transaction, number, prompt)?;
-        }
+        let version = schema::FORMAT_VERSION.to_string();
+        transaction.execute("INSERT INTO meta VALUES ('format_version', ?1)", [version])?;
+    }
+    let hash = "INSERT INTO meta VALUES ('prompts_hash', ?1) ON CONFLICT DO UPDATE SET value = excluded.value \
+                WHERE value <> excluded.value";
+    if transaction.execute(hash, [prompts_hash(prompts)])? > 0 {
+        transaction.execute_batch(schema::LEFT_OUT)?;
+        put_verdicts_aside(&transaction, prompts)?;
+        changes = merge(&transaction, prompts)?;
+    }
+    if !is_begun {
+        changes = Changes::default();
     }
     transaction.execute("UPDATE tiers SET is_asked = 0", [])?;
     tiers.iter().try_for_each(|tier| store_tier(&transaction, tier))?;
@@ -233,7 +185,7 @@ fn write_run(
         [],
     )?;
     transaction.commit()?;
-    Ok(n_lost)
+    Ok((n_lost, changes))
 }
 
 fn prices(tier: &RunTier) -> [f64; 3] {

@@ -97,3 +97,23 @@ CREATE TABLE verdicts (
     UNIQUE (prompt_id, tier, sample, parameters_hash, judge_hash, repeat, "order")
 ) STRICT;
 "#;
+
+/// Prompts that were asked and are no longer in the file, with the columns of `prompts`; what was answered to them
+/// is in `calls`. Made when a run goes on, so that older ledgers have it too.
+pub(super) const LEFT_OUT: &str = "
+CREATE TABLE IF NOT EXISTS left_out (
+    number INTEGER,
+    prompt_id TEXT PRIMARY KEY,
+    split_key TEXT NOT NULL,
+    split TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    subset TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    prompt_format TEXT NOT NULL,
+    response_format TEXT,
+    schema TEXT,
+    reference TEXT,
+    judge TEXT
+) STRICT;
+";

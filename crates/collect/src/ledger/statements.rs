@@ -84,7 +84,7 @@ fn json(row: &Row<'_>, at: usize) -> Result<Option<Value>> {
     value.map_err(|error| FromSqlError::Other(Box::new(error)).into())
 }
 
-pub(super) fn insert_prompt(connection: &Connection, number: usize, prompt: &Prompt) -> Result<()> {
+pub(super) fn insert_prompt(connection: &Connection, number: i64, prompt: &Prompt) -> Result<()> {
     let json = |value: &Option<Value>| value.as_ref().map(Value::to_string);
     connection
         .prepare_cached(
@@ -93,7 +93,7 @@ pub(super) fn insert_prompt(connection: &Connection, number: usize, prompt: &Pro
              :subset, :domain, :prompt, :prompt_format, :response_format, :schema, :reference, :judge)",
         )?
         .execute(named_params! {
-            ":number": number as i64,
+            ":number": number,
             ":prompt_id": prompt.prompt_id,
             ":split_key": prompt.split_key,
             ":split": prompt.split.name(),
@@ -103,6 +103,28 @@ pub(super) fn insert_prompt(connection: &Connection, number: usize, prompt: &Pro
             ":prompt": prompt.text.as_str(),
             ":prompt_format": prompt.text.format(),
             ":response_format": json(&prompt.response_format),
+            ":schema": json(&prompt.schema),
+            ":reference": json(&prompt.reference),
+            ":judge": json(&prompt.judge),
+        })?;
+    Ok(())
+}
+
+/// Takes over what is not sent of a prompt.
+pub(super) fn update_prompt(connection: &Connection, prompt: &Prompt) -> Result<()> {
+    let json = |value: &Option<Value>| value.as_ref().map(Value::to_string);
+    connection
+        .prepare_cached(
+            "UPDATE prompts SET split_key = :split_key, split = :split, dataset = :dataset, subset = :subset, \
+             domain = :domain, schema = :schema, reference = :reference, judge = :judge WHERE prompt_id = :prompt_id",
+        )?
+        .execute(named_params! {
+            ":prompt_id": prompt.prompt_id,
+            ":split_key": prompt.split_key,
+            ":split": prompt.split.name(),
+            ":dataset": prompt.dataset,
+            ":subset": prompt.subset,
+            ":domain": prompt.domain,
             ":schema": json(&prompt.schema),
             ":reference": json(&prompt.reference),
             ":judge": json(&prompt.judge),

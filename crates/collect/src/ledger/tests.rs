@@ -216,14 +216,20 @@ fn another_run_is_refused_with_what_differs() {
         change(&mut tier);
         [tier]
     };
+    let others: Vec<Prompt> = prompts(7).split_off(3);
     check(
-        &prompts(4),
+        &others,
         &[tier("a")],
-        &["the ledger has 3, the file has 4, 3 are the same"],
+        &["the ledger has 3, the file has 4, 0 are the same"],
     );
     let mut other = prompts(3);
-    other[0].reference = None;
-    check(&other, &[tier("a")], &["2 are the same"]);
+    other[0].text = PromptText::Text("ask another".to_owned());
+    other[2].response_format = None;
+    check(
+        &other,
+        &[tier("a")],
+        &["prompts `p0000`, `p0002` have another text", "another prompt_id"],
+    );
     check(
         &prompts(3),
         &with(|tier| tier.model = "big".to_owned()),
@@ -309,8 +315,14 @@ fn looking_ahead_leaves_nothing() {
     assert_eq!(ledger.pending(&tier("a"), 1, None, 9).unwrap().len(), 3);
     assert!(!path.exists());
     drop(begun(&path, 3));
-    let error = Ledger::preview(&path, &prompts(2), &[tier("a")]).unwrap_err();
+    let others = prompts(5).split_off(3);
+    let error = Ledger::preview(&path, &others, &[tier("a")]).unwrap_err();
     assert!(matches!(error, CollectError::OtherRun { .. }), "{error}");
+    // Prompts that come and go are looked ahead to, and the ledger stays as it is.
+    let ledger = Ledger::preview(&path, &prompts(5)[1..], &[tier("a")]).unwrap();
+    assert_eq!(ledger.pending(&tier("a"), 1, None, 9).unwrap().len(), 4);
+    drop(ledger);
+    assert_eq!(Ledger::open(&path).unwrap().n_prompts().unwrap(), 3);
 }
 
 #[tokio::test]
@@ -348,4 +360,125 @@ async fn verdicts_that_could_not_be_read_give_way() {
         (1, Some(1.0), 2)
     );
     assert_eq!(verdicts[0].cost_usd, Some(2.0));
+}
+
+/// Begins again with these prompts; the notes as one text.
+fn again(folder: &Path, prompts: &[Prompt]) -> (Ledger, String) {
+    let mut ledger = Ledger::open_or_create(folder).unwrap();
+    let notes = ledger.begin(prompts, &[tier("a"), tier("b")]).unwrap();
+    (ledger, notes.join("\n"))
+}
+
+fn n_pending(ledger: &Ledger) -> usize {
+    ledger.pending(&tier("a"), 1, None, 99).unwrap().len()
+}
+
+#[tokio::test]
+async fn prompts_come_and_go_and_keep_their_replies() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = begun(folder.path(), 3);
+    store(&ledger, (0..3).map(|number| answer(key(number, "a", 0), "x")).collect()).await;
+    drop(ledger);
+    let (ledger, notes) = again(folder.path(), &prompts(5)[1..]);
+    assert!(
+        notes.contains("2 prompts are new") && notes.contains("1 prompts are no longer in the file"),
+        "{notes}"
+    );
+    assert_eq!((ledger.n_prompts().unwrap(), n_pending(&ledger)), (4, 2));
+    assert_eq!(ledger.totals(&tier("a"), 1).unwrap().n_answered, 2);
+    assert_eq!(answers(&ledger).len(), 2);
+    drop(ledger);
+    // Not under the name of one that was left out, if it sends something else.
+    let mut other = prompts(5);
+    other[0].text = PromptText::Text("ask another".to_owned());
+    let error = Ledger::open_or_create(folder.path())
+        .unwrap()
+        .begin(&other, &[tier("a")]);
+    assert!(error.unwrap_err().to_string().contains("`p0000`"));
+    let (ledger, _) = again(folder.path(), &prompts(5));
+    assert_eq!(
+        (ledger.n_prompts().unwrap(), n_pending(&ledger), answers(&ledger).len()),
+        (5, 2, 3)
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_sent_may_be_mended_and_verdicts_rest_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = begun(folder.path(), 2);
+    store(&ledger, (0..2).map(|number| answer(key(number, "a", 0), "x")).collect()).await;
+    let writer = ledger.writer().unwrap();
+    let verdict = |number: usize, score: f64| Verdict {
+        key: key(number, "a", 0),
+        judge: "exact".to_owned(),
+        judge_hash: "j1".to_owned(),
+        repeat: 0,
+        order: 0,
+        score: Some(score),
+        raw_score: Some(score),
+        reasons: None,
+        parsed: true,
+        cost_usd: None,
+        error_kind: None,
+        error_message: None,
+        attempts: 1,
+    };
+    for number in 0..2 {
+        writer
+            .store(Entry::Verdict(Box::new(verdict(number, 1.0))))
+            .await
+            .unwrap();
+    }
+    writer.finish();
+    drop(ledger);
+    let mut mended = prompts(2);
+    mended[0].reference = Some(json!("another"));
+    for prompt in &mut mended {
+        prompt.judge = Some(json!({"kind": "regex", "pattern": "x"}));
+        prompt.dataset = "renamed".to_owned();
+    }
+    let (ledger, notes) = again(folder.path(), &mended);
+    assert!(
+        notes.contains("2 prompts have changed") && notes.contains("judge of 2") && notes.contains("reference of 1"),
+        "{notes}"
+    );
+    assert_eq!(n_pending(&ledger), 0, "nothing is asked again");
+    assert!(answers(&ledger).iter().all(|answer| answer.prompt.dataset == "renamed"));
+    let judged = |ledger: &Ledger| -> Vec<(String, Option<f64>)> {
+        let verdicts = ledger.verdicts("j1").unwrap().into_iter();
+        verdicts.map(|verdict| (verdict.key.prompt_id, verdict.score)).collect()
+    };
+    assert_eq!(judged(&ledger), [("p0001".to_owned(), Some(1.0))]);
+    assert_eq!(ledger.n_other_verdicts("exact", &["j1"]).unwrap(), 1);
+    let writer = ledger.writer().unwrap();
+    writer.store(Entry::Verdict(Box::new(verdict(0, 0.0)))).await.unwrap();
+    writer.finish();
+    drop(ledger);
+    // Back to what the first verdict rests on: it is there, and the other one is not lost.
+    let (ledger, _) = again(folder.path(), &prompts(2));
+    assert_eq!(
+        judged(&ledger),
+        [("p0000".to_owned(), Some(1.0)), ("p0001".to_owned(), Some(1.0))]
+    );
+    drop(ledger);
+    let (ledger, _) = again(folder.path(), &mended);
+    assert_eq!(
+        judged(&ledger),
+        [("p0000".to_owned(), Some(0.0)), ("p0001".to_owned(), Some(1.0))]
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_its_time_does_not_hold_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = begun(folder.path(), 2);
+    store(&ledger, (0..2).map(|number| answer(key(number, "a", 0), "x")).collect()).await;
+    let other = ledger.again().unwrap();
+    let taken = ledger.for_each_answer::<CollectError>(1, |_| {
+        other.set_meta("meanwhile", "written")?;
+        other.tidy()
+    });
+    taken.unwrap();
+    let log = fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap();
+    assert_eq!(log.len(), 0, "the log could not be folded into the file");
 }

@@ -62,7 +62,7 @@ pub struct ErrorCount {
 }
 
 impl Ledger {
-    /// Sums over the calls of `tier`.
+    /// Sums over the calls of `tier` to the prompts of the run.
     pub fn totals(&self, tier: &RunTier, n_samples: u32) -> Result<TierTotals, CollectError> {
         let query = "SELECT count(*) FILTER (WHERE status = 'answered'), count(*) FILTER (WHERE truncated), \
                      count(*) FILTER (WHERE status = 'unanswerable'), count(*) FILTER (WHERE status = 'failed'), \
@@ -70,7 +70,8 @@ impl Ledger {
                      coalesce(sum(input_tokens), 0), coalesce(sum(cached_input_tokens), 0), \
                      coalesce(sum(output_tokens), 0), count(*) FILTER (WHERE tokens_estimated), \
                      coalesce(sum(cost_usd), 0.0), avg(latency_s) \
-                     FROM calls WHERE tier = ?1 AND parameters_hash = ?2 AND sample < ?3";
+                     FROM calls WHERE tier = ?1 AND parameters_hash = ?2 AND sample < ?3 \
+                     AND prompt_id IN (SELECT prompt_id FROM prompts)";
         let parameters = params![tier.name, tier.parameters_hash, n_samples];
         let totals = self.connection.query_row(query, parameters, |row| {
             Ok(TierTotals {
@@ -92,7 +93,7 @@ impl Ledger {
         totals.map_err(self.failed("read"))
     }
 
-    /// US dollars of all calls, of tiers that are no longer asked too.
+    /// US dollars of all calls, of tiers and prompts that are no longer asked too.
     pub fn spent_usd(&self) -> Result<f64, CollectError> {
         let sum = "SELECT coalesce(sum(cost_usd), 0.0) FROM calls";
         let sum = self.connection.query_row(sum, [], |row| row.get(0));
@@ -111,7 +112,8 @@ impl Ledger {
     pub fn call_errors(&self, tier: &str) -> Result<Vec<ErrorCount>, CollectError> {
         self.errors(
             "SELECT error_kind, count(*), max(error_message) FROM calls WHERE tier = ?1 \
-             AND status IN ('failed', 'unanswerable') AND error_kind IS NOT NULL GROUP BY error_kind ORDER BY 2 DESC, 1",
+             AND status IN ('failed', 'unanswerable') AND error_kind IS NOT NULL \
+             AND prompt_id IN (SELECT prompt_id FROM prompts) GROUP BY error_kind ORDER BY 2 DESC, 1",
             tier,
         )
     }

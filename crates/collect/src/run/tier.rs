@@ -150,8 +150,11 @@ impl TierRun {
                 self.in_flight
                     .spawn(Arc::clone(&caller).ask(Asked { pending, most_usd })),
             ),
-            // The message is made at the end, when what is in flight has settled.
-            Err(_) => caller.shared.halt(String::new()),
+            // Nothing is in flight by now, so that what is spent is what all calls have cost.
+            Err(exhausted) => {
+                let table = format!("tiers.{}.endpoint", caller.tier.run.name);
+                caller.shared.halt(exhausted.message("call", &table));
+            }
         }
     }
 

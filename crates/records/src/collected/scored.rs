@@ -23,12 +23,18 @@ pub struct ScoredSample<'a> {
     pub class: u8,
     /// The reply.
     pub response: Option<&'a str>,
+    /// Why it ended, as the provider says.
+    pub finish_reason: Option<&'a str>,
+    /// Cut at the limit on tokens: whoever replays the row must not hand it out as whole.
+    pub truncated: bool,
     /// Quality in [0, 1].
     pub score: f64,
     /// How it was judged.
     pub score_kind: &'a str,
     /// Tokens of the prompt.
     pub input_tokens: Option<u32>,
+    /// Those of them that the provider had cached.
+    pub cached_input_tokens: Option<u32>,
     /// Tokens of the reply.
     pub output_tokens: Option<u32>,
     /// Counted here, because the provider reported none.
@@ -40,8 +46,8 @@ pub struct ScoredSample<'a> {
 }
 
 /// Writes an outcome file. `fill` hands the samples over in order of data set, subset, prompt and
-/// model, the samples of a pair one after the other: the first one's reply stands in the row, its
-/// figures are means. Returns the number of rows.
+/// model, the samples of a pair one after the other: the first one's reply and its end stand in the row,
+/// its figures are means. Returns the number of rows.
 pub fn write_outcomes<E: From<RecordsError>>(
     path: &Path,
     fill: impl FnOnce(&mut ScoredSink<'_, '_>) -> Result<(), E>,
@@ -126,10 +132,13 @@ struct Row {
     model: String,
     class: u8,
     response: Option<String>,
+    finish_reason: Option<String>,
+    truncated: bool,
     score_kind: String,
     n_samples: u32,
     score: f64,
     input_tokens: Mean,
+    cached_input_tokens: Mean,
     output_tokens: Mean,
     tokens_estimated: bool,
     cost_usd: Mean,
@@ -143,10 +152,13 @@ impl Row {
             model: sample.model.to_owned(),
             class: sample.class,
             response: sample.response.map(str::to_owned),
+            finish_reason: sample.finish_reason.map(str::to_owned),
+            truncated: sample.truncated,
             score_kind: sample.score_kind.to_owned(),
             n_samples: 0,
             score: 0.0,
             input_tokens: Mean::default(),
+            cached_input_tokens: Mean::default(),
             output_tokens: Mean::default(),
             tokens_estimated: false,
             cost_usd: Mean::default(),
@@ -168,6 +180,7 @@ impl Row {
         self.n_samples += 1;
         self.score += sample.score;
         self.input_tokens.add(sample.input_tokens.map(f64::from));
+        self.cached_input_tokens.add(sample.cached_input_tokens.map(f64::from));
         self.output_tokens.add(sample.output_tokens.map(f64::from));
         self.tokens_estimated |= sample.tokens_estimated;
         self.cost_usd.add(sample.cost_usd);
@@ -203,10 +216,13 @@ fn batch(rows: &[Row]) -> io::Result<RecordBatch> {
         texts("model", rows, |row| &row.model),
         classes("model_tier", rows, |row| row.class),
         maybe_texts("response", rows, |row| row.response.as_deref()),
+        maybe_texts("finish_reason", rows, |row| row.finish_reason.as_deref()),
+        flags("truncated", rows, |row| row.truncated),
         numbers("score", rows, |row| row.score / f64::from(row.n_samples)),
         texts("score_kind", rows, |row| &row.score_kind),
         counts("n_samples", rows, |row| row.n_samples),
         maybe_counts("input_tokens", rows, |row| row.input_tokens.rounded()),
+        maybe_counts("cached_input_tokens", rows, |row| row.cached_input_tokens.rounded()),
         maybe_counts("output_tokens", rows, |row| row.output_tokens.rounded()),
         texts("token_source", rows, |row| token_source(row.tokens_estimated)),
         flags("tokens_estimated", rows, |row| row.tokens_estimated),

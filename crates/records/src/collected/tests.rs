@@ -24,9 +24,12 @@ fn sample<'a>(prompt: &'a Prompt, model: &'a str, score: f64) -> ScoredSample<'a
         model,
         class: 3,
         response: Some("a reply"),
+        finish_reason: Some(if score > 0.0 { "stop" } else { "length" }),
+        truncated: score == 0.0,
         score,
         score_kind: "exact_match",
         input_tokens: Some(10),
+        cached_input_tokens: Some(4),
         output_tokens: Some(if score > 0.5 { 5 } else { 8 }),
         tokens_estimated: false,
         cost_usd: Some(score),
@@ -68,6 +71,20 @@ fn samples_of_a_pair_are_one_row_that_others_read() {
     let again = prompts::read(&path, false).unwrap();
     assert_eq!((again.prompts.len(), again.report.n_merged), (2, 1));
     assert_eq!(again.prompts[0].reference, Some("42".into()));
+}
+
+#[test]
+fn a_cut_reply_is_replayed_as_one() {
+    let (a, b) = (prompt("a"), prompt("b"));
+    let (folder, written) = write(&[sample(&a, "x", 1.0), sample(&b, "x", 0.0)]);
+    assert_eq!(written.unwrap(), 2);
+    let mut replayed = Vec::new();
+    crate::completions::for_each(&folder.path().join("o.parquet"), |row| {
+        replayed.push((row.finish_reason.map(str::to_owned), row.cached_input_tokens));
+    })
+    .unwrap();
+    let expected = ["stop", "length"].map(|reason| (Some(reason.to_owned()), Some(4)));
+    assert_eq!(replayed, expected);
 }
 
 /// As in the public rows of MMLU-Pro: a few models were judged by another key to the questions.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::Prompt;
 use super::fields::{Candidate, FIELDS, candidate};
+use super::{Objection, Prompt};
 use crate::error::{Fault, Problems, Spot};
 use crate::outcomes::Split;
 
@@ -15,9 +15,13 @@ const MAX_LISTED: usize = 20;
 /// Names of unknown fields kept; a file whose fields are all different must not fill the memory.
 const MAX_UNKNOWN: usize = 10;
 
+/// What else is to be found wrong with a prompt.
+type Check<'a> = Box<dyn FnMut(&Prompt) -> Result<(), Objection> + 'a>;
+
 /// Prompts being gathered.
-pub(super) struct Gather {
+pub(super) struct Gather<'a> {
     stem: String,
+    check: Check<'a>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) problems: Problems,
     pub(super) n_rows: u64,
@@ -35,10 +39,11 @@ pub(super) struct Gather {
     splits: HashMap<String, (Split, Spot)>,
 }
 
-impl Gather {
-    pub(super) fn new(stem: String) -> Self {
+impl<'a> Gather<'a> {
+    pub(super) fn new(stem: String, check: Check<'a>) -> Self {
         Self {
             stem,
+            check,
             candidates: Vec::new(),
             problems: Problems::up_to(MAX_LISTED),
             n_rows: 0,
@@ -61,10 +66,14 @@ impl Gather {
         };
         self.note_unknown(&fields);
         let candidate = candidate(fields, spot, &self.stem, &mut self.problems);
-        let kept = candidate.map(|candidate| self.keep(candidate));
+        let kept = candidate.map(|candidate| self.check(&candidate.prompt).and_then(|()| self.keep(candidate)));
         if kept.and_then(|kept| self.problems.note_at(spot, kept)).is_none() {
             self.n_invalid += 1;
         }
+    }
+
+    fn check(&mut self, prompt: &Prompt) -> Result<(), Fault> {
+        (self.check)(prompt).map_err(|objection| Fault::new(objection.field, objection.what, objection.mend))
     }
 
     /// Counts a row that says what the one before it said.

@@ -13,7 +13,7 @@ use crate::error::{Fault, RecordsError, Spot};
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// Reads every line of `path` into `gather`. Blank lines are left out.
-pub(super) fn read(path: &Path, gather: &mut Gather) -> Result<(), RecordsError> {
+pub(super) fn read(path: &Path, gather: &mut Gather<'_>) -> Result<(), RecordsError> {
     let file = File::open(path).map_err(RecordsError::io(path, "opened"))?;
     let mut lines = BufReader::new(file);
     let mut line = Vec::new();

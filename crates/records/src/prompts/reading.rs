@@ -22,18 +22,41 @@ pub struct Prompts {
     pub report: PromptsReport,
 }
 
+/// What somebody who knows more of prompts than this crate has against one, such as that its judge cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// The field to blame.
+    pub field: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}
+
 /// Reads a prompts file. Rows with a problem are an error that lists the first few with their
 /// places; with `skip_invalid` they are left out and counted. A file listed by a manifest beside it
 /// must be unchanged.
 pub fn read(path: &Path, skip_invalid: bool) -> Result<Prompts, RecordsError> {
-    let prompts = examine(path)?;
+    read_checked(path, skip_invalid, |_| Ok(()))
+}
+
+/// The same where `check` looks at every prompt too: what it objects to is a problem like any other.
+pub fn read_checked(
+    path: &Path,
+    skip_invalid: bool,
+    check: impl FnMut(&Prompt) -> Result<(), Objection>,
+) -> Result<Prompts, RecordsError> {
+    let prompts = examine(path, check)?;
     prompts.report.refuse(skip_invalid)?;
     Ok(prompts)
 }
 
-/// Checks a prompts file. Fails only where no rows can be had at all.
-pub fn validate(path: &Path) -> Result<PromptsReport, RecordsError> {
-    Ok(examine(path)?.report)
+/// Checks a prompts file, with `check` looking at every prompt too. Fails only where no rows can be had at all.
+pub fn validate_checked(
+    path: &Path,
+    check: impl FnMut(&Prompt) -> Result<(), Objection>,
+) -> Result<PromptsReport, RecordsError> {
+    Ok(examine(path, check)?.report)
 }
 
 /// Whether `path` holds prompts rather than outcomes: lines of JSON, or a table with texts and no
@@ -47,9 +70,9 @@ pub fn is_prompts_file(path: &Path) -> Result<bool, RecordsError> {
     Ok((has("prompt") || has("messages")) && !has("model") && !has("score"))
 }
 
-fn examine(path: &Path) -> Result<Prompts, RecordsError> {
+fn examine(path: &Path, check: impl FnMut(&Prompt) -> Result<(), Objection>) -> Result<Prompts, RecordsError> {
     manifest::check_file(path)?;
-    let mut gather = Gather::new(stem(path));
+    let mut gather = Gather::new(stem(path), Box::new(check));
     let format = match is_parquet(path)? {
         true => rows::read(path, &mut gather).map(|()| "parquet")?,
         false => jsonl::read(path, &mut gather).map(|()| "jsonl")?,

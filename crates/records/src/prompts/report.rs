@@ -45,7 +45,7 @@ pub struct PromptsReport {
 }
 
 impl PromptsReport {
-    pub(super) fn new(file: &Path, format: &'static str, gather: Gather, prompts: &[Prompt]) -> Self {
+    pub(super) fn new(file: &Path, format: &'static str, gather: Gather<'_>, prompts: &[Prompt]) -> Self {
         let other_references = (gather.n_other_references > 0).then(|| {
             let n = gather.n_other_references;
             format!("{n} rows have another `reference` than the first row of their prompt; the first is kept")

@@ -17,7 +17,7 @@ use crate::table::{batches, cast_column, open, text_at};
 const JSON: [&str; 4] = ["messages", "tools", "response_format", "schema"];
 
 /// Reads every row of `path` into `gather`.
-pub(super) fn read(path: &Path, gather: &mut Gather) -> Result<(), RecordsError> {
+pub(super) fn read(path: &Path, gather: &mut Gather<'_>) -> Result<(), RecordsError> {
     let builder = open(path)?;
     gather.is_outcomes = builder.schema().field_with_name("model").is_ok();
     let mut before: Option<Row> = None;

@@ -24,7 +24,7 @@ fn read_text(text: &str) -> Prompts {
 /// The problems of lines, as a user sees them.
 fn check(text: &str, expected: &[&str]) {
     let (_folder, path) = written("mine.jsonl", text);
-    let report = validate(&path).unwrap();
+    let report = validate_checked(&path, |_| Ok(())).unwrap();
     let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), expected.len(), "{text}: {problems:#?}");
     for (problem, expected) in problems.iter().zip(expected) {
@@ -136,7 +136,7 @@ fn bytes_that_are_not_text_are_named_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, b"{\"prompt\": \"a\"}\n{\"prompt\": \"\xff\"}\n").unwrap();
-    let report = validate(&path).unwrap();
+    let report = validate_checked(&path, |_| Ok(())).unwrap();
     assert_eq!((report.n_prompts, report.problems[0].line), (1, Some(2)));
 }
 
@@ -159,7 +159,7 @@ fn a_broken_line_among_thousands_is_named_and_can_be_skipped() {
 #[test]
 fn problems_are_counted_beyond_those_listed() {
     let (_folder, path) = written("a.jsonl", &"{}\n".repeat(100));
-    let report = validate(&path).unwrap();
+    let report = validate_checked(&path, |_| Ok(())).unwrap();
     assert_eq!(
         (report.n_problems, report.problems.len(), report.n_invalid),
         (100, 20, 100)
@@ -265,4 +265,27 @@ fn files_are_told_apart_by_content() {
     check("prompt,model\n", false);
     check("", false);
     assert!(is_prompts_file(std::path::Path::new("/nowhere")).is_err());
+}
+
+#[test]
+fn what_somebody_else_objects_to_is_a_problem_with_its_place() {
+    let (_folder, path) = written(
+        "p.jsonl",
+        "{\"prompt\": \"good\", \"judge\": \"a\"}\n{\"prompt\": \"bad\", \"judge\": \"b\"}\n",
+    );
+    let check = |prompt: &Prompt| match prompt.judge == Some("a".into()) {
+        true => Ok(()),
+        false => Err(Objection {
+            field: "judge",
+            what: "there is no such judge".to_owned(),
+            mend: "Name another".to_owned(),
+        }),
+    };
+    let error = read_checked(&path, false, check).unwrap_err().to_string();
+    assert!(
+        error.contains("line 2: field `judge`: there is no such judge. Name another"),
+        "{error}"
+    );
+    let skipped = read_checked(&path, true, check).unwrap();
+    assert_eq!((skipped.prompts.len(), skipped.report.n_invalid), (1, 1));
 }

@@ -22,8 +22,20 @@ pub(super) struct Background {
     listen: SocketAddr,
 }
 
-/// Ended when dropped.
+/// Ended when dropped, and by its closed standard input when this process is killed.
 pub(super) struct Running(Child);
+
+/// What a server does that is to end with the process that started it: the pipe to it closes when that is gone,
+/// be it by `kill -9`.
+pub(crate) fn end_with_stdin() {
+    std::thread::spawn(|| {
+        // Whatever is written there means nothing.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        // Servers take it as the word to stop; nothing can be done where even that fails.
+        #[cfg(unix)]
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+    });
+}
 
 impl Background {
     /// Starts it and waits until it listens.
@@ -37,9 +49,13 @@ impl Background {
         }
         say(&format!("in the background: tiercast {line}"));
         let program = std::env::current_exe().context("this program's own path")?;
-        let child = Command::new(program)
-            .args(&self.run)
-            .stdin(Stdio::null())
+        let mut command = Command::new(program);
+        command.args(&self.run).arg("--until-stdin-closes");
+        // A group of its own: Ctrl-C at the terminal is for the step, which ends its calls first.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start `{line}`"))?;

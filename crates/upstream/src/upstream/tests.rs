@@ -250,14 +250,19 @@ async fn what_an_endpoint_refuses_of_streaming_is_not_asked_twice() {
 async fn an_endpoint_that_is_down_opens_the_circuit() {
     let endpoint = Endpoint::new(Vec::new()).await;
     let upstream = endpoint.upstream("max_retries = 0\nbreaker_failures = 2\nbreaker_pause_s = 600");
-    let mut kinds = Vec::new();
+    let mut errors = Vec::new();
     for _ in 0..3 {
-        kinds.push(upstream.chat(&call(false)).await.unwrap_err().kind);
+        errors.push(upstream.chat(&call(false)).await.unwrap_err());
     }
+    let kinds: Vec<ErrorKind> = errors.iter().map(|error| error.kind).collect();
     assert_eq!(
         kinds,
         [ErrorKind::Unreachable, ErrorKind::Unreachable, ErrorKind::CircuitOpen]
     );
+    // Whoever is told that the circuit is open is told why, and what to do.
+    for part in ["unreachable", "check `base_url`"] {
+        assert!(errors[2].message.contains(part), "{}", errors[2].message);
+    }
     assert!(upstream.circuit_open_for().unwrap() > Duration::from_secs(590));
 }
 
