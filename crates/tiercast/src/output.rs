@@ -33,14 +33,10 @@ fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
 
 /// A reader that has gone away, as `head` does, has what it wanted; the command goes on to its end.
 fn note(written: io::Result<()>) {
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            // Told once: what comes after it fails in the same way.
-            if !IS_INCOMPLETE.swap(true, Ordering::Relaxed) {
-                say(&format!("standard output could not be written: {error}"));
-            }
-        }
-        _ => {}
+    let Err(error) = written else { return };
+    // Told once: what comes after it fails in the same way.
+    if error.kind() != ErrorKind::BrokenPipe && !IS_INCOMPLETE.swap(true, Ordering::Relaxed) {
+        say(&format!("standard output could not be written: {error}"));
     }
 }
 
