@@ -76,6 +76,18 @@ impl CascadeFit {
         self.answers.check(tiers.len())
     }
 
+    /// What was chosen, and what it came to on validation.
+    pub fn sentence(&self) -> String {
+        let thresholds: Vec<String> = self.thresholds.iter().map(|at| format!("{at:.2}")).collect();
+        format!(
+            "cascade: {}; an answer is taken from an estimate of {} on; on validation quality {:.4} at ${:.6} a prompt",
+            self.stages.join(", then "),
+            thresholds.join(", "),
+            self.quality,
+            self.cost_usd
+        )
+    }
+
     /// For the outlook of a cascade.
     pub fn acceptances(&self) -> Vec<Acceptance> {
         let of = |taken: &Taken| Acceptance {

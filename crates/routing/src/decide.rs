@@ -448,7 +448,8 @@ fn distance(what: Preferred, tier: usize, catalog: &Catalog, forecasts: &[Foreca
         }
         Preferred::Tier(wanted) if tier == wanted => (0, 0.0),
         Preferred::Tier(wanted) if cost >= forecasts[wanted].ask_cost_usd => (1, cost),
-        Preferred::Tier(_) => (2, -cost),
+        // Of cheaper ones that which is expected to answer best: a dearer one need not be better.
+        Preferred::Tier(_) => (2, -forecasts[tier].quality.mean()),
     }
 }
 

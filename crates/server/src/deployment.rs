@@ -9,7 +9,7 @@ use tiercast_routing::rules::RuleList;
 
 use crate::policy::Policy;
 use crate::settings::cascade::Cascading;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, value};
 
 /// Tiers, levels and the safe tier of one deployment.
 #[derive(Debug, Clone)]
@@ -63,8 +63,16 @@ impl Deployment {
     }
 
     /// The same with a cascade: of the settings, or as fitted.
-    pub(crate) fn with_cascade(mut self, settings: &Settings, fit: Option<&CascadeFit>) -> Result<Self, SettingsError> {
+    /// Errors where the settings' policy is `cascade` and there is none, or nothing that reads its answers.
+    pub fn with_cascade(mut self, settings: &Settings, fit: Option<&CascadeFit>) -> Result<Self, SettingsError> {
         self.cascade = settings.cascade.among(&self.catalog, fit, self.service_levels.auto)?;
+        if self.policy == Policy::Cascade && (self.cascade.is_none() || fit.is_none()) {
+            let mend = match fit {
+                None => "is `cascade`, and the checkpoint cannot read answers: train it with --cascade",
+                Some(_) => "is `cascade`, and a tier of the fitted one is not served: serve it, or set `cascade.tiers`",
+            };
+            return Err(value("policy", mend));
+        }
         Ok(self)
     }
 

@@ -117,6 +117,11 @@ impl Dials {
             max_latency_s: latency(headers, default.latency_ms)?.filter(|_| !is_async),
             ..Self::constraints_of(request)
         };
+        let (step, session) = (short(headers, header::STEP)?, short(headers, header::SESSION)?);
+        if let (Some(step), None) = (&step, &session) {
+            let mend = "a step is of a session's plan: send the session's x-session-id too, or leave this header out";
+            return Err(Error::header(header::STEP, step, mend));
+        }
         Ok(Self {
             objective,
             constraints,
@@ -124,10 +129,10 @@ impl Dials {
             level: level.or(spelled),
             rule: None,
             task: task(headers)?,
-            step: short(headers, header::STEP)?,
+            step,
             is_async,
             cohort,
-            session: short(headers, header::SESSION)?,
+            session,
             debug: debug(headers)?,
         })
     }

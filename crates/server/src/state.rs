@@ -359,8 +359,11 @@ impl State {
             // Where nothing fits without the budget either, the budget is not why.
             dials.constraints.budget = Budget::default();
             let cheapest = cheapest(deployment, &answered(dials)?);
-            let (usd, tokens) = needed(&known.0[cheapest]);
-            let is_named = matches!(dials.objective, Objective::Fixed(_));
+            let (named, is_named) = match dials.objective {
+                Objective::Fixed(named) => (named, true),
+                _ => (cheapest, false),
+            };
+            let (usd, tokens) = needed(&known.0[named]);
             match left.when_spent(usd, tokens) {
                 WhenSpent::Degrade if !is_named => {
                     dials.objective = Objective::Preferred {

@@ -200,6 +200,10 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
     };
     tell_of_score_kinds(&rows.outcomes);
     let named = train_options(arguments, &rows.outcomes)?;
+    if arguments.cascade && named.tiers.len() < 2 {
+        let what = "--cascade: one tier is no cascade; name two tiers or more in --tiers, or leave it out";
+        return Err(UsageError(what.to_owned()).into());
+    }
     let replies = match arguments.cascade {
         true => Some(replies::read(
             if arguments.replies.is_empty() {
@@ -230,6 +234,9 @@ pub(crate) fn train_checkpoint(arguments: &TrainArguments) -> anyhow::Result<Man
         say(&format!("note: {note}"));
     }
     tell_certificate(&trained.contents);
+    if let Some(cascade) = &trained.contents.cascade {
+        say(&cascade.sentence());
+    }
     say(&format!(
         "checkpoint {} saved to {}",
         manifest.id,

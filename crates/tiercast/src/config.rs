@@ -83,7 +83,8 @@ impl Config {
     /// What is served with a checkpoint, or why these tiers do not go with it.
     pub(crate) fn deploy(&self, predictor: &Predictor) -> anyhow::Result<Deployment> {
         let levels = predictor.service_levels();
-        let deployment = Deployment::new(predictor.catalog(), predictor.id(), levels, &self.settings);
+        let deployment = Deployment::new(predictor.catalog(), predictor.id(), levels, &self.settings)
+            .and_then(|deployment| deployment.with_cascade(&self.settings, predictor.cascade().map(AsRef::as_ref)));
         Ok(deployment.map_err(|error| error.located(&self.text))?)
     }
 

@@ -169,6 +169,13 @@ impl Run<'_> {
         if let Ok(value) = format!("{quality:.4}").parse() {
             headers.insert("x-tiercast-quality", value);
         }
+        // Of every call, as it was expected before: what the last one costs is known when its reply has ended.
+        let expected_usd = |tier: usize| self.decided.expected[tier].map_or(0.0, |of| of.cost_usd);
+        let last = calls.iter().all(|call| call.tier != tier).then(|| expected_usd(tier));
+        let cost_usd = calls.iter().map(|call| call.cost_usd).sum::<f64>() + last.unwrap_or(0.0);
+        if let Ok(value) = format!("{cost_usd:.8}").parse() {
+            headers.insert("x-tiercast-cost-usd", value);
+        }
         response
     }
 }

@@ -66,6 +66,12 @@ impl CascadeSettings {
         if self.threshold.is_some_and(|threshold| !is_share(threshold)) {
             return Err(value("cascade.threshold", "must be a number from 0 to 1"));
         }
+        if self
+            .lambda_per_usd
+            .is_some_and(|lambda| !lambda.is_finite() || lambda <= 0.0)
+        {
+            return Err(value("cascade.lambda_per_usd", "must be a number above 0"));
+        }
         if self.threshold.is_some() && self.lambda_per_usd.is_some() {
             let mend = "stops by value of information, `cascade.threshold` by the estimate alone: keep one of them";
             return Err(value("cascade.lambda_per_usd", mend));
@@ -98,6 +104,12 @@ impl CascadeSettings {
             true if !fitted.is_empty() && is_served(fitted) => fitted,
             true => return Ok(None),
         };
+        let n_readable = fit.map_or(1, |fit| fit.samples);
+        if n_readable == 1 && self.samples.is_some_and(|samples| samples > 1) {
+            let mend =
+                "pays for replies that the checkpoint cannot compare: train it with --cascade-samples, or leave it out";
+            return Err(value("cascade.samples", mend));
+        }
         let known = fit.filter(|fit| fit.stages == stages);
         let n = stages.len().saturating_sub(1);
         let stop = match (self.lambda_per_usd, self.threshold) {
