@@ -189,7 +189,7 @@ fn check_variable(header: &str, variable: &str) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-fn check_range<T: PartialOrd + std::fmt::Display>(
+fn check_range<T: Copy + PartialOrd + std::fmt::Display>(
     key: &str,
     value: T,
     range: RangeInclusive<T>,
