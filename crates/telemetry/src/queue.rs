@@ -161,11 +161,13 @@ mod tests {
     fn a_taker_is_woken_by_the_first_and_by_a_full_batch() {
         let queue = holding(10, 3, 0..0);
         let taker = Arc::clone(&queue);
+        let start = Instant::now();
         let taker = thread::spawn(move || taker.take(LONG));
         for value in 0..3 {
             queue.push(|| value);
         }
         assert_eq!(taker.join().unwrap(), Some(vec![0, 1, 2]));
+        assert!(start.elapsed() < LONG);
     }
 
     #[test]
