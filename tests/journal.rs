@@ -239,7 +239,7 @@ fn requests_are_kept_spoken_of_and_reported() {
         ),
         (&json!(2), &json!(0))
     );
-    tiercast(&["report", "--journal", "no/such/folder"]).refused("no journal", 1, &["no/such/folder", "[journal]"]);
+    tiercast(&["report", "--journal", "no/such/folder"]).refused("no journal", 2, &["no/such/folder", "[journal]"]);
 }
 
 #[test]

@@ -182,10 +182,7 @@ fn reference(checkpoint: &Path) -> anyhow::Result<Option<Reference>> {
 
 fn of_journal(error: JournalError) -> anyhow::Error {
     match error {
-        JournalError::NoJournal { .. } => UsageError(format!(
-            "{error}; name the folder that `[journal]` of the server's tiercast.toml names"
-        ))
-        .into(),
+        JournalError::NoJournal { .. } => UsageError(error.to_string()).into(),
         error => error.into(),
     }
 }
