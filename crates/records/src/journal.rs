@@ -304,7 +304,8 @@ impl Feedback {
 impl Served {
     /// All that its calls cost, US dollars.
     pub fn cost_usd(&self) -> f64 {
-        self.calls.iter().map(|call| call.cost_usd).sum()
+        // The sum of nothing is -0.
+        self.calls.iter().map(|call| call.cost_usd).sum::<f64>() + 0.0
     }
 
     /// The call whose reply the client got.
