@@ -189,6 +189,18 @@ impl Task {
         solve(&self.steps, &self.terms).map_err(NoPlan::Task)
     }
 
+    /// The same where no more than `left_usd` is left to spend, whatever the plan was made for.
+    fn within(&self, left_usd: f64) -> Self {
+        let done = self.steps.iter().map(|step| match step.state {
+            State::Done { cost_usd } => cost_usd,
+            State::Waiting(_) => 0.0,
+        });
+        let most_usd = done.sum::<f64>() + left_usd.max(0.0);
+        let mut task = self.clone();
+        task.terms.budget_usd = task.terms.budget_usd.min(most_usd);
+        task
+    }
+
     /// Books what a call for a step cost. A step that is asked again goes on where it was.
     fn spent(&mut self, step: &str, cost_usd: f64) {
         if let Some(step) = self.steps.iter_mut().find(|known| known.id == step) {
@@ -278,8 +290,9 @@ impl Plans {
         all.insert(session.to_owned(), Kept { task, given, at });
     }
 
-    /// The tier for a step, solved with what the steps before it really cost.
-    pub(crate) fn advise(&self, session: &str, step: &str, at: Instant) -> Advice {
+    /// The tier for a step, solved with what the steps before it really cost, and with what the session has left
+    /// where it has a budget: it may have spent besides the plan.
+    pub(crate) fn advise(&self, session: &str, step: &str, left_usd: Option<f64>, at: Instant) -> Advice {
         let mut all = self.lock();
         let Some(kept) = all.get_mut(session) else {
             return Advice::NoPlan;
@@ -291,7 +304,10 @@ impl Plans {
         if !kept.task.ids().contains(&step) {
             return Advice::NoStep(kept.task.ids().join(", "));
         }
-        let plan = kept.task.solve();
+        let plan = match left_usd {
+            Some(left_usd) => kept.task.within(left_usd).solve(),
+            None => kept.task.solve(),
+        };
         let found = plan
             .ok()
             .and_then(|plan| plan.steps.into_iter().find(|planned| planned.id == step));

@@ -238,7 +238,7 @@ impl State {
         let Forecasted { assessment, features } = self.assess(asked).await?;
         let forecasts = self.priced(serving, asked, &dials, &assessment);
         let notes = close(serving, asked, ways, &mut dials);
-        dials.objective = match self.planned(&dials, &forecasts)? {
+        dials.objective = match self.planned(serving, &dials, &forecasts).await? {
             Some(objective) => objective,
             None => self.objective(serving, &mut dials, asked, &assessment, &forecasts)?,
         };
@@ -452,7 +452,12 @@ impl State {
     }
 
     /// What the session's plan gives the step of this request, where it names one.
-    fn planned(&self, dials: &Dials, forecasts: &[Forecast]) -> Result<Option<Objective>, Error> {
+    async fn planned(
+        &self,
+        serving: &Serving,
+        dials: &Dials,
+        forecasts: &[Forecast],
+    ) -> Result<Option<Objective>, Error> {
         let (Some(session), Some(step)) = (&dials.session, &dials.step) else {
             return Ok(None);
         };
@@ -463,7 +468,9 @@ impl State {
             })
         };
         let by_cost = |a: &usize, b: &usize| forecasts[*a].cost_usd.total_cmp(&forecasts[*b].cost_usd);
-        match self.plans.advise(session, step, Instant::now()) {
+        let purses = Purses::of_session(&serving.settings.budgets, session).map_err(Error::Budgets)?;
+        let left_usd = self.left(serving, &purses).await?.budget().usd;
+        match self.plans.advise(session, step, left_usd, Instant::now()) {
             Advice::Tier(tier) if tier < forecasts.len() => Ok(prefer(tier, Because::Plan)),
             // The tiers were changed since: the plan is of others.
             Advice::Tier(_) => Ok(None),

@@ -114,7 +114,7 @@ export function drift(findings = []) {
 }
 
 export function spanName({ bucket_ms, points }) {
-  return `${duration(bucket_ms * points.length)} by ${unit(bucket_ms)}`;
+  return points.length > 1 ? `${duration(bucket_ms * points.length)} by ${unit(bucket_ms)}` : `by ${unit(bucket_ms)}`;
 }
 
 export function traffic(timeline, width) {
