@@ -163,7 +163,10 @@ mod tests {
         let taker = Arc::clone(&queue);
         let start = Instant::now();
         let taker = thread::spawn(move || taker.take(LONG));
-        for value in 0..3 {
+        queue.push(|| 0);
+        // Mostly long enough for it to wait for more: a wake-up that is missing is seen only then.
+        thread::sleep(Duration::from_millis(20));
+        for value in 1..3 {
             queue.push(|| value);
         }
         assert_eq!(taker.join().unwrap(), Some(vec![0, 1, 2]));
