@@ -1,21 +1,24 @@
 //! What the server knows of itself: finished requests and feedback, folded to figures as they come and handed
 //! on to the journal and to a collector of traces. On a thread of its own: a request never waits for it.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use tiercast_journal::{Journal, JournalError, Key};
 use tiercast_observation::drift::Monitor;
 use tiercast_observation::page::FindingView;
 use tiercast_observation::summary::figures::Figures;
 use tiercast_observation::summary::{Resolution, Summary, Trace};
-use tiercast_records::journal::{About, Entry, Feedback, Label, Served};
+use tiercast_records::journal::{self, About, Entry, Feedback, Label, Served};
 use tiercast_telemetry::exporter::Exporter;
 use tiercast_telemetry::targets::Targets;
 
@@ -186,6 +189,18 @@ impl Observer {
     /// Whether feedback outlives the process.
     pub(crate) fn has_journal(&self) -> bool {
         self.journal.is_some()
+    }
+
+    /// The client's trace, or one that begins here; none where nobody collects them.
+    pub(crate) fn trace(&self, headers: &HeaderMap) -> Option<journal::Trace> {
+        let traces = self.traces.as_ref()?;
+        let told = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let mut count = 0_u64;
+        let fresh = || {
+            count += 1;
+            RandomState::new().hash_one(count)
+        };
+        Some(traces.trace(told, fresh))
     }
 
     /// A request is over.

@@ -133,7 +133,8 @@ pub(crate) struct Basis<'a> {
     pub(crate) task: (Label, bool),
     pub(crate) feature_version: u32,
     pub(crate) features: Features,
-    pub(crate) trace: Trace,
+    /// Where traces are made.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// The row of a decision, before any call.
@@ -172,7 +173,7 @@ pub(crate) fn row(basis: Basis<'_>) -> Served {
         features: Some(basis.features),
         prompt: None,
         reply: None,
-        trace: Some(basis.trace),
+        trace: basis.trace,
     }
 }
 

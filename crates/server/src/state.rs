@@ -12,7 +12,7 @@ use tiercast_budgets::amount::Amount;
 use tiercast_budgets::error::BudgetError;
 use tiercast_budgets::store::Store;
 use tiercast_chat::Said;
-use tiercast_records::journal::{Label, Trace};
+use tiercast_records::journal::Label;
 use tiercast_routing::cascade::{Cascade, Expected};
 use tiercast_routing::decide::{Because, Budget, Exclusion, Forecast, Objective, Preferred, decide};
 use tiercast_routing::evidence::{Assessment, Evidence};
@@ -265,7 +265,7 @@ impl State {
             task: self.task(&dials, &assessment),
             feature_version: self.checkpoint.feature_version,
             features,
-            trace: trace(headers),
+            trace: self.observer.trace(headers),
         };
         let record = Record::new(
             Arc::clone(&self.observer),
@@ -661,16 +661,6 @@ fn cascade_of(serving: &Serving, dials: &Dials) -> Option<Cascade> {
     Some(match dials.level {
         Some(level) => cascade.with_threshold(level.threshold()),
         None => cascade,
-    })
-}
-
-/// The client's trace, or one of our own.
-fn trace(headers: &HeaderMap) -> Trace {
-    let told = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    let mut count = 0_u64;
-    Trace::read(told, || {
-        count += 1;
-        RandomState::new().hash_one(count)
     })
 }
 
