@@ -65,7 +65,7 @@ impl Gateway {
         Self::start(&(tier("large", replay.url(), "") + &tier("small", replay.url(), "")))
     }
 
-    fn configure(&self, config: &str) {
+    pub(crate) fn configure(&self, config: &str) {
         fs::write(self.folder.path().join("tiercast.toml"), config).unwrap();
     }
 

@@ -15,6 +15,7 @@ mod collect;
 mod config;
 mod dashboard;
 mod doubt;
+mod drift;
 mod encoders;
 mod endpoint;
 mod fixture;
