@@ -9,7 +9,7 @@ use crate::error::JournalError;
 pub struct Settings {
     /// Where it lies; made where it is missing.
     pub folder: PathBuf,
-    /// What a kill of the process may lose at most, milliseconds.
+    /// How often what came is written, milliseconds: what a kill of the process may lose, where the disk keeps up.
     pub flush_ms: u64,
     /// Entries that may wait to be written; what comes beyond is dropped and counted.
     pub queue: usize,
