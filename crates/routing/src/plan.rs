@@ -10,6 +10,10 @@
 //! does not spend stays for their overruns. Once they have finished, the next most important have a reserve.
 //! It is not capped by what they are expected to cost, since a call may cost more than its mean.
 //!
+//! Replies have long tails: several calls in a hundred cost more than twice their mean, and a step that gets no answer
+//! loses more than a better tier wins. So a share of what is left is a cushion that no step is planned for
+//! ([`Terms::cushion_share`]), as far as the cheapest tiers leave it, and as long as more than one step waits.
+//!
 //! Money is planned in whole picodollars (1e-12 US dollars), so 0.1 and 0.2 fit into 0.3. Budgets in tokens
 //! are not planned: tiers price tokens differently, and the dollars are what is scarce.
 
@@ -69,6 +73,8 @@ pub struct Terms {
     pub budget_usd: f64,
     /// Share of what is left that only the most important of the waiting steps may spend, in [0, 1].
     pub reserve_share: f64,
+    /// Share of what is left that is planned for no step, in [0, 1]; the last step may spend all.
+    pub cushion_share: f64,
     /// Roughly how many states one search may look at: what bounds time and memory.
     pub max_states: usize,
 }
@@ -78,14 +84,17 @@ impl Terms {
     pub const LARGEST_BUDGET_USD: f64 = 1e6;
     /// Held back where nothing is said.
     pub const DEFAULT_RESERVE_SHARE: f64 = 0.1;
+    /// Left unplanned where nothing is said; chosen on validation tasks (`evals/agents`).
+    pub const DEFAULT_CUSHION_SHARE: f64 = 0.2;
     /// Looked at where nothing is said: less than ten milliseconds, where a search gets that far at all.
     pub const DEFAULT_MAX_STATES: usize = 60_000;
 
-    /// A budget with the default reserve.
+    /// A budget with the default reserve and cushion.
     pub fn of_budget(budget_usd: f64) -> Self {
         Self {
             budget_usd,
             reserve_share: Self::DEFAULT_RESERVE_SHARE,
+            cushion_share: Self::DEFAULT_CUSHION_SHARE,
             max_states: Self::DEFAULT_MAX_STATES,
         }
     }
@@ -113,6 +122,8 @@ pub struct Plan {
     pub spent_usd: f64,
     /// What is held back for the most important steps, planned for them or not, US dollars.
     pub reserve_usd: f64,
+    /// What is planned for no step, US dollars.
+    pub cushion_usd: f64,
 }
 
 /// A step and its tier.
@@ -158,6 +169,8 @@ pub enum Why {
     LeavesRoom,
     /// Cheaper, since a reserve is held for the most important steps.
     LeavesReserve,
+    /// The best that the budget reaches without its cushion.
+    LeavesCushion,
 }
 
 impl std::fmt::Display for Why {
@@ -168,6 +181,7 @@ impl std::fmt::Display for Why {
             Self::BestWithinBudget => "the best that the budget reaches",
             Self::LeavesRoom => "cheaper, to leave room for steps where the money adds more",
             Self::LeavesReserve => "cheaper, since a reserve is held for the most important steps",
+            Self::LeavesCushion => "cheaper, since a share is left for calls that cost more than expected",
         })
     }
 }
@@ -199,7 +213,7 @@ fn plan(steps: &[Step], terms: &Terms, task: &check::Task, allotment: &reserve::
         .map(|(_, of)| of.cost)
         .sum();
     let n_top = task.waiting.iter().filter(|step| step.is_top).count();
-    let cushion_usd = usd((allotment.reserve - top_cost).max(0)) / n_top.max(1) as f64;
+    let beyond_usd = usd((allotment.reserve - top_cost).max(0)) / n_top.max(1) as f64;
     Plan {
         steps: task
             .waiting
@@ -210,7 +224,7 @@ fn plan(steps: &[Step], terms: &Terms, task: &check::Task, allotment: &reserve::
                 id: steps[step.step_idx].id.clone(),
                 choice: option.choice(),
                 fallback: step.cheapest().choice(),
-                reserved_usd: usd(option.cost) + if step.is_top { cushion_usd } else { 0.0 },
+                reserved_usd: usd(option.cost) + if step.is_top { beyond_usd } else { 0.0 },
                 why: why(step, option, task, allotment),
             })
             .collect(),
@@ -222,6 +236,7 @@ fn plan(steps: &[Step], terms: &Terms, task: &check::Task, allotment: &reserve::
         budget_usd: terms.budget_usd,
         spent_usd: usd(task.spent),
         reserve_usd: usd(allotment.reserve),
+        cushion_usd: usd(task.cushion),
     }
 }
 
@@ -235,10 +250,12 @@ fn why(step: &check::Waiting, chosen: &check::Choosable, task: &check::Task, all
         Why::OnlyTier
     } else if is_best_of(i64::MAX) {
         Why::Best
-    } else if is_best_of(affordable) {
+    } else if is_best_of(affordable + task.cushion) {
         Why::BestWithinBudget
     } else if allotment.is_split && !step.is_top {
         Why::LeavesReserve
+    } else if is_best_of(affordable) {
+        Why::LeavesCushion
     } else {
         Why::LeavesRoom
     }

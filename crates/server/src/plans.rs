@@ -36,6 +36,8 @@ pub struct PlanRequest {
     budget_usd: f64,
     /// Share of the budget that only the most important steps may spend.
     reserve_share: Option<f64>,
+    /// Share of the budget that is planned for no step.
+    cushion_share: Option<f64>,
     steps: Vec<StepRequest>,
 }
 
@@ -146,6 +148,7 @@ impl PlanRequest {
             steps: steps.collect(),
             terms: Terms {
                 reserve_share: self.reserve_share.unwrap_or(Terms::DEFAULT_RESERVE_SHARE),
+                cushion_share: self.cushion_share.unwrap_or(Terms::DEFAULT_CUSHION_SHARE),
                 ..Terms::of_budget(budget_usd)
             },
         }
@@ -247,6 +250,7 @@ pub fn view(plan: &Plan, deployment: &Deployment) -> Value {
         "budget_usd": plan.budget_usd,
         "spent_usd": plan.spent_usd,
         "reserve_usd": plan.reserve_usd,
+        "cushion_usd": plan.cushion_usd,
     })
 }
 

@@ -13,8 +13,10 @@ pub(super) struct Task {
     pub(super) waiting: Vec<Waiting>,
     /// What the finished steps cost.
     pub(super) spent: i64,
-    /// What is left of the budget; no less than `least`.
+    /// What is left of the budget to plan; no less than `least`.
     pub(super) left: i64,
+    /// What is left beside that.
+    pub(super) cushion: i64,
     /// What the steps that wait cost at the least.
     pub(super) least: i64,
 }
@@ -82,10 +84,15 @@ pub(super) fn check(steps: &[Step], terms: &Terms) -> Result<Task, PlanError> {
             spent_usd: usd(spent),
         });
     }
+    let cushion = match waiting.len() {
+        0 | 1 => 0,
+        _ => ((terms.cushion_share * left as f64) as i64).min(left - least),
+    };
     Ok(Task {
         waiting,
         spent,
-        left,
+        left: left - cushion,
+        cushion,
         least,
     })
 }
@@ -94,8 +101,13 @@ fn check_terms(terms: &Terms) -> Result<(), PlanError> {
     if !(0.0..=Terms::LARGEST_BUDGET_USD).contains(&terms.budget_usd) {
         return Err(PlanError::Budget(terms.budget_usd));
     }
-    if !(0.0..=1.0).contains(&terms.reserve_share) {
-        return Err(PlanError::ReserveShare(terms.reserve_share));
+    for (name, share) in [
+        ("reserve_share", terms.reserve_share),
+        ("cushion_share", terms.cushion_share),
+    ] {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(PlanError::Share { name, share });
+        }
     }
     Ok(())
 }

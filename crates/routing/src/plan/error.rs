@@ -59,8 +59,13 @@ pub enum PlanError {
     NoTierFits(String),
     /// A budget that is negative, not a number, or larger than can be counted.
     Budget(f64),
-    /// A reserve that is no share.
-    ReserveShare(f64),
+    /// A share outside [0, 1].
+    Share {
+        /// Which.
+        name: &'static str,
+        /// As given.
+        share: f64,
+    },
     /// Not even the cheapest tiers fit.
     BudgetTooSmall {
         /// What the cheapest tiers would cost, US dollars.
@@ -109,7 +114,7 @@ impl fmt::Display for PlanError {
                 "the budget is {budget_usd}; give US dollars from 0 to {}",
                 Terms::LARGEST_BUDGET_USD
             ),
-            Self::ReserveShare(share) => write!(f, "the reserve's share is {share}; give a number from 0 to 1"),
+            Self::Share { name, share } => write!(f, "`{name}` is {share}; give a number from 0 to 1"),
             Self::BudgetTooSmall {
                 least_usd,
                 budget_usd,

@@ -32,10 +32,11 @@ fn after(step: Step, ids: &[&str]) -> Step {
     }
 }
 
-/// A budget without a reserve.
+/// A budget without a reserve or a cushion.
 fn terms(budget_usd: f64) -> Terms {
     Terms {
         reserve_share: 0.0,
+        cushion_share: 0.0,
         ..Terms::of_budget(budget_usd)
     }
 }
@@ -155,7 +156,7 @@ fn a_reserve_is_kept_and_its_bound_holds() {
         for budget_usd in budgets(&steps) {
             let terms = Terms {
                 reserve_share: rng.random(),
-                ..Terms::of_budget(budget_usd)
+                ..terms(budget_usd)
             };
             let Ok(plan) = solve(&steps, &terms) else {
                 continue;
@@ -298,7 +299,7 @@ fn what_is_held_back() {
     ];
     let with = |reserve_share| Terms {
         reserve_share,
-        ..Terms::of_budget(1.0)
+        ..terms(1.0)
     };
     check(&steps, with(0.0), &[("a", 1, Why::Best), ("b", 0, Why::LeavesRoom)]);
     // A tenth is what the cheapest tier of `b` needs anyway.
@@ -461,12 +462,42 @@ fn refusals_of_terms() {
             reserve_share: 1.5,
             ..terms(1.0)
         },
-        "the reserve's share is 1.5; give a number from 0 to 1",
+        "`reserve_share` is 1.5; give a number from 0 to 1",
     );
     check_error(
         &two_steps(),
         terms(0.0),
         "the cheapest tiers would cost 0.2 US dollars; the budget is 0; raise the budget, or take out or shorten steps",
+    );
+}
+
+#[test]
+fn a_cushion_is_planned_for_no_step_but_the_last() {
+    let tiers = [(0.5, 0.1), (0.9, 0.4)];
+    let with = |cushion_share, budget_usd| Terms {
+        cushion_share,
+        ..terms(budget_usd)
+    };
+    // .8 buys the best of both; a fifth of it left alone does not.
+    let best = [("a", 1, Why::Best), ("b", 1, Why::Best)];
+    assert_eq!(check(&two_steps(), with(0.0, 0.8), &best).cushion_usd, 0.0);
+    let some = [("a", 0, Why::LeavesRoom), ("b", 1, Why::Best)];
+    assert_eq!(check(&two_steps(), with(0.2, 0.8), &some).cushion_usd, 0.16);
+    let none = [("a", 0, Why::LeavesCushion), ("b", 0, Why::LeavesCushion)];
+    assert_eq!(check(&two_steps(), with(0.5, 0.8), &none).cushion_usd, 0.4);
+    // The cheapest tiers come first, and nothing follows the last step.
+    let least = [("a", 0, Why::BestWithinBudget), ("b", 0, Why::BestWithinBudget)];
+    assert_eq!(check(&two_steps(), with(0.9, 0.2), &least).cushion_usd, 0.0);
+    let last = [done("a", 0.4), step("b", 2.0, &tiers)];
+    assert_eq!(check(&last, with(0.9, 0.8), &[("b", 1, Why::Best)]).cushion_usd, 0.0);
+    let wrong = Terms {
+        cushion_share: -0.1,
+        ..terms(1.0)
+    };
+    check_error(
+        &two_steps(),
+        wrong,
+        "`cushion_share` is -0.1; give a number from 0 to 1",
     );
 }
 
