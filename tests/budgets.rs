@@ -213,9 +213,10 @@ fn racing_requests_never_pass_a_limit_together() {
 
 /// A Valkey (or Redis) server of the test's own.
 struct Valkey {
+    program: &'static str,
     process: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Valkey {
@@ -236,6 +237,20 @@ impl Valkey {
         };
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = TempDir::new().unwrap();
+        Some(Self {
+            process: Self::run(program, port, &folder),
+            program,
+            port,
+            folder,
+        })
+    }
+
+    /// Once more on the same port, after it has ended.
+    fn start_again(&mut self) {
+        self.process = Self::run(self.program, self.port, &self.folder);
+    }
+
+    fn run(program: &str, port: u16, folder: &TempDir) -> Child {
         let arguments = ["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"].map(str::to_owned);
         let mut command = Command::new(program);
         command
@@ -249,11 +264,7 @@ impl Valkey {
             assert!(Instant::now() < end, "{program} does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(Self {
-            process,
-            port,
-            _folder: folder,
-        })
+        process
     }
 }
 
@@ -303,6 +314,39 @@ fn replicas_share_a_budget_in_valkey() {
     let end = Instant::now() + Duration::from_secs(20);
     while ask(&closed, "small", &session).status != 200 {
         assert!(Instant::now() < end, "it never comes back");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_store_that_is_not_there_yet() {
+    let Some(mut valkey) = Valkey::start() else { return };
+    drop(valkey.process.kill());
+    drop(valkey.process.wait());
+    let recording = Recording::small();
+    let replay = recording.replay(&["--instant"]);
+    let url = format!("redis://127.0.0.1:{}", valkey.port);
+    let config = |when: &str| {
+        format!(
+            "[budgets]\nstore = \"valkey\"\nurl_env = \"TEST_VALKEY\"\nwhen_unavailable = \"{when}\"\ntimeout_ms = 300\n\
+             [[budgets.limits]]\nscope = \"session\"\nusd = 1.0\n{}",
+            tier("small", replay.url(), "")
+        )
+    };
+    // Counted from the first request on, once it is there.
+    let open = Gateway::start_with(&config("open"), &[("TEST_VALKEY", &url)]);
+    let session = [("x-session-id", "early")];
+    assert_eq!(ask(&open, "small", &session).status, 200);
+    let failures = || open.server.get("/metrics").text;
+    assert!(!failures().contains("tiercast_budget_store_failures_total 0"));
+    valkey.start_again();
+    let end = Instant::now() + Duration::from_secs(20);
+    while standing(&open, "early")["spent_usd"]
+        .as_f64()
+        .is_none_or(|spent| spent < CALL_USD / 2.0)
+    {
+        assert!(Instant::now() < end, "nothing is counted: {}", failures());
+        assert_eq!(ask(&open, "small", &session).status, 200);
         std::thread::sleep(Duration::from_millis(100));
     }
 }

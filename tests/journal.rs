@@ -255,6 +255,39 @@ fn a_kill_loses_no_more_than_the_flush_interval() {
     assert_eq!(world.report(&[])["figures"]["totals"]["requests"], 5);
 }
 
+/// A client that calls itself something else each time: as many as a test has patience for; the tables are
+/// the same for a million (`a_million_labels_leave_the_frequent_ones_and_little_else`).
+#[test]
+fn a_hostile_cohort_header_fills_no_table() {
+    const N: usize = 1500;
+    let world = World::new();
+    let gateway = world.gateway("");
+    for number in 0..N {
+        let made_up = format!("hostile-{number}");
+        let cohort = if number % 3 == 0 { "gold" } else { &made_up };
+        let reply = gateway.chat_with("small", &text(0), &json!({}), &[("x-tiercast-cohort", cohort)]);
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let stats = settled(&gateway, N as u64);
+    let check = |figures: &Value| {
+        let rows = figures["cost"]["by_cohort"].as_array().unwrap();
+        let requests = |label: &str| {
+            let of = rows.iter().find(|row| row["label"] == label);
+            of.map_or(0, |row| row["requests"].as_u64().unwrap())
+        };
+        assert!((2..=102).contains(&rows.len()), "{} rows", rows.len());
+        assert_eq!(requests("gold"), N as u64 / 3, "{rows:?}");
+        let all: u64 = rows.iter().map(|row| row["requests"].as_u64().unwrap()).sum();
+        assert_eq!(all, N as u64, "the others are in the rest");
+    };
+    check(&stats["figures"]);
+    let metrics = gateway.server.get("/metrics").text;
+    assert!(metrics.contains("cohort=\"gold\"") && metrics.contains("cohort=\"other\""));
+    assert!(!metrics.contains("hostile-"), "a label that a client made up");
+    sleep(Duration::from_millis(1500));
+    check(&world.report(&[])["figures"]);
+}
+
 #[test]
 fn words_are_kept_where_that_is_switched_on() {
     let world = World::new();

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, TIERS};
+use crate::fixture::{Fixture, TIERS, texts};
+use crate::http::{Server, ask};
 use crate::run::tiercast;
 
 fn read(data: &Fixture, name: &str) -> Value {
@@ -94,6 +95,21 @@ fn a_guarantee_is_given_or_refused_in_words() {
         "the model card says it"
     );
 
+    let route = |checkpoint: &str, text: &str| {
+        let mut body = ask(text);
+        body["model"] = "auto:certified".into();
+        Server::start(&data.at(checkpoint)).post_with("/v1/route", &[], &body)
+    };
+    let decided = route("checkpoint", &texts()[0]);
+    assert_eq!(decided.status, 200, "{decided:?}");
+    let decision = decided.json()["decision"].clone();
+    assert_eq!(decision["reason"], "cheapest_acceptable", "{decision}");
+    assert_eq!(
+        decision["certificate"],
+        json!({"loss": "missed", "target": certificate["target"], "alpha": 0.9, "confidence": 0.7}),
+        "{decision}"
+    );
+
     let (checkpoint, outcomes, out) = (data.at("checkpoint"), data.at("outcomes.parquet"), data.at("again"));
     let calibrate = [
         "calibrate",
@@ -114,6 +130,7 @@ fn a_guarantee_is_given_or_refused_in_words() {
         read(&data, "again/calibration.json")["certificate"]["floors"],
         Value::Null
     );
+    route("again", &texts()[0]).refused("nothing certified", 404, &["--certify", "auto:cheap"]);
     let plain = tiercast(&calibrate).ok();
     assert!(!plain.stderr.contains("certified"), "{}", plain.stderr);
     assert_eq!(read(&data, "again/calibration.json")["certificate"], Value::Null);

@@ -44,29 +44,26 @@ impl ValkeyStore {
     /// [`BudgetError::Unavailable`] where the server is not there, [`BudgetError::Invalid`] where the URL or the
     /// name cannot be.
     pub async fn connect(url: &str, deployment: &str, time_limit: Duration) -> Result<Self, BudgetError> {
-        check_deployment(deployment)?;
-        // Fails where the process has chosen already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::open(url).map_err(|_| {
-            // What it says may repeat the password.
-            BudgetError::Invalid(
-                "the URL of Valkey cannot be: write redis://[:PASSWORD@]HOST[:PORT][/DATABASE]".to_owned(),
-            )
-        })?;
-        let name = format!("Valkey at {}", client.get_connection_info().addr());
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_min_delay(BETWEEN_TRIES)
-            .set_max_delay(BETWEEN_TRIES)
-            .set_connection_timeout(Some(time_limit))
-            .set_response_timeout(Some(time_limit))
-            .set_pipeline_buffer_size(QUEUE);
+        let (name, client, config) = described(url, deployment, time_limit)?;
         let connected = timeout(time_limit, ConnectionManager::new_with_config(client, config)).await;
         let connection = match connected {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return Err(unavailable(&name, &error)),
             Err(_) => return Err(late(&name, time_limit)),
         };
+        Ok(Self {
+            name,
+            connection,
+            scripts: Scripts::new(deployment),
+            time_limit,
+        })
+    }
+
+    /// The same for a server that need not be there yet: it is connected to when it is first asked.
+    pub fn connect_later(url: &str, deployment: &str, time_limit: Duration) -> Result<Self, BudgetError> {
+        let (name, client, config) = described(url, deployment, time_limit)?;
+        let connection =
+            ConnectionManager::new_lazy_with_config(client, config).map_err(|error| unavailable(&name, &error))?;
         Ok(Self {
             name,
             connection,
@@ -97,6 +94,30 @@ impl ValkeyStore {
             why: "its answer cannot be read: another version of tiercast may use the same deployment name".to_owned(),
         }
     }
+}
+
+/// Name for messages, client and settings of a connection.
+fn described(
+    url: &str,
+    deployment: &str,
+    time_limit: Duration,
+) -> Result<(String, Client, ConnectionManagerConfig), BudgetError> {
+    check_deployment(deployment)?;
+    // Fails where the process has chosen already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::open(url).map_err(|_| {
+        // What it says may repeat the password.
+        BudgetError::Invalid("the URL of Valkey cannot be: write redis://[:PASSWORD@]HOST[:PORT][/DATABASE]".to_owned())
+    })?;
+    let name = format!("Valkey at {}", client.get_connection_info().addr());
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(1)
+        .set_min_delay(BETWEEN_TRIES)
+        .set_max_delay(BETWEEN_TRIES)
+        .set_connection_timeout(Some(time_limit))
+        .set_response_timeout(Some(time_limit))
+        .set_pipeline_buffer_size(QUEUE);
+    Ok((name, client, config))
 }
 
 impl Store for ValkeyStore {

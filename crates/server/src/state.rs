@@ -537,8 +537,8 @@ impl State {
     }
 
     /// Holds what a call to a tier may cost: the most where the request bounds its reply, twice what is expected
-    /// where it does not; where that does not fit any more, what is expected. `None` where there is no purse, or
-    /// where the store is away and that is allowed.
+    /// where it does not; where that does not fit any more, all that is left, so that no other call counts on it too.
+    /// `None` where there is no purse, or where the store is away and that is allowed.
     pub(crate) async fn hold(
         &self,
         serving: &Serving,
@@ -559,22 +559,31 @@ impl State {
             &decided.forecasts[tier_idx],
         );
         let most = max_output_tokens.map_or(2.0 * forecast.output_tokens, f64::from);
-        let amount = |output: f64| {
-            let usd = tier.cost_usd(forecast.input_tokens, output);
-            Amount::new(usd, forecast.input_tokens + output)
-        };
         let hold_s = serving.settings.budgets.hold_s;
-        let try_to = async |output: f64| {
-            let amount = amount(output)?;
+        let try_to = async |output: f64, within: Budget| {
+            let usd = tier
+                .cost_usd(forecast.input_tokens, output)
+                .min(within.usd.unwrap_or(f64::INFINITY));
+            let tokens = (forecast.input_tokens + output).min(within.tokens.unwrap_or(f64::INFINITY));
+            let amount = Amount::new(usd, tokens)?;
             decided
                 .purses
                 .hold(store, id.clone(), amount, hold_s, &self.settling)
                 .await
         };
-        let held = match try_to(most).await {
-            Err(BudgetError::Refused { .. }) if forecast.output_tokens < most => try_to(forecast.output_tokens).await,
-            other => other,
-        };
+        let mut held = try_to(most, Budget::default()).await;
+        if matches!(held, Err(BudgetError::Refused { .. })) && forecast.output_tokens < most {
+            let left = self.left(serving, &decided.purses).await?.budget();
+            let (usd, tokens) = needed(forecast);
+            held = match left.admits(usd, tokens) {
+                true => try_to(most, left).await,
+                false => held,
+            };
+            // Another call was quicker: what is expected may still fit.
+            if matches!(held, Err(BudgetError::Refused { .. })) {
+                held = try_to(forecast.output_tokens, Budget::default()).await;
+            }
+        }
         match held {
             Err(BudgetError::Refused { .. }) => {
                 let left = self.left(serving, &decided.purses).await?;

@@ -16,7 +16,7 @@ const OURS: [&str; 4] = ["content-length", "content-type", "host", "transfer-enc
 const TIMEOUTS_MS: RangeInclusive<u64> = 10..=60_000;
 const QUEUES: RangeInclusive<usize> = 1..=1_000_000;
 
-/// Where traces go, and how many: `[telemetry]` in `tiercast.toml`.
+/// Where traces go, and how many: `[traces]` in `tiercast.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Settings(Written);

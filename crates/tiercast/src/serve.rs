@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tiercast_budgets::error::BudgetError;
 use tiercast_budgets::sqlite::SqliteStore;
 use tiercast_budgets::store::Store;
 use tiercast_budgets::valkey::ValkeyStore;
@@ -141,9 +142,20 @@ async fn budgets(settings: &BudgetSettings) -> anyhow::Result<Option<Arc<dyn Sto
             let url = variable(name)
                 .filter(|url| !url.trim().is_empty())
                 .with_context(missing)?;
-            Arc::new(ValkeyStore::connect(&url, settings.deployment(), settings.timeout()).await?)
+            Arc::new(valkey(&url, settings).await?)
         }
     }))
+}
+
+/// One that is away is waited for, where requests go on meanwhile.
+async fn valkey(url: &str, settings: &BudgetSettings) -> Result<ValkeyStore, BudgetError> {
+    match ValkeyStore::connect(url, settings.deployment(), settings.timeout()).await {
+        Err(error @ BudgetError::Unavailable { .. }) if settings.goes_on_without() => {
+            tracing::warn!(%error, "the budget store is away; requests go on and are counted (`when_unavailable`)");
+            ValkeyStore::connect_later(url, settings.deployment(), settings.timeout())
+        }
+        connected => connected,
+    }
 }
 
 /// Opens the checkpoint and starts its inference threads, which share it.

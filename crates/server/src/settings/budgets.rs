@@ -119,6 +119,11 @@ impl Default for BudgetSettings {
 }
 
 impl BudgetSettings {
+    /// Whether requests go on while the store is away.
+    pub fn goes_on_without(&self) -> bool {
+        self.when_unavailable == WhenUnavailable::Open
+    }
+
     /// Whether there is anything to keep.
     pub fn has_limits(&self) -> bool {
         !self.limits.is_empty()
