@@ -1,7 +1,8 @@
 //! What a journal costs and keeps. Three JSON lines: rows per second and bytes per row before and after rotation;
 //! time that a request spends in `record`; rows lost over 20 `kill -9` under load, against the promise.
 //!
-//! `load FOLDER [ROWS]`. Rows have four tiers with their distributions and one call; their texts and features
+//! `load FOLDER [ROWS [RATE [ROTATE_ROWS]]]`: rows a second of the process that is killed (1000), and its open rows
+//! that make a segment (700, so that kills fall into rotations too). Rows have four tiers with their distributions and one call; their texts and features
 //! are left out, as by default.
 
 #![expect(
@@ -23,22 +24,40 @@ use tiercast_records::journal::{Call, Entry, Expected, Parts, Role, Served};
 
 const N_KILLS: usize = 20;
 
-/// Requests per second of the process that is killed.
-const RATE: u64 = 1000;
+/// Noted in place of the id of a row that the journal did not take.
+const DROPPED: &str = "dropped";
+
+/// Between two rows of a process that runs there is no more time than this.
+const STANDS_STILL_MS: u64 = 10;
+
+/// What the process does that is killed.
+#[derive(Clone, Copy)]
+struct Load {
+    rows_per_s: u64,
+    rotate_rows: u64,
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = Path::new(&arguments[0]);
     match arguments.get(1).map(String::as_str) {
-        Some("child") => write_until_killed(folder, arguments[2].parse().unwrap()),
+        Some("child") => write_until_killed(folder, arguments[2].parse().unwrap(), load(&arguments[3..])),
         n_rows => {
             fs::create_dir_all(folder).unwrap();
             throughput(
                 &folder.join("throughput"),
                 n_rows.map_or(50_000, |n| n.parse().unwrap()),
             );
-            kills(&folder.join("kills"));
+            kills(&folder.join("kills"), load(arguments.get(2..).unwrap_or_default()));
         }
+    }
+}
+
+fn load(arguments: &[String]) -> Load {
+    let number = |at: usize, default| arguments.get(at).map_or(default, |n| n.parse().unwrap());
+    Load {
+        rows_per_s: number(0, 1000),
+        rotate_rows: number(1, 700),
     }
 }
 
@@ -88,15 +107,29 @@ fn throughput(folder: &Path, n_rows: usize) {
     );
 }
 
+/// What 20 kills left.
+#[derive(Default)]
+struct Left {
+    n_dropped: usize,
+    n_recorded: usize,
+    n_lost: usize,
+    /// Lost though older than the promise; and the same by the time in which the process ran.
+    n_broken: usize,
+    n_broken_running: usize,
+    oldest_lost_ms: u64,
+    oldest_lost_running_ms: u64,
+}
+
 /// Kills a writer 20 times and counts what is not there: all of it, and what was older than the promise.
-fn kills(folder: &Path) {
+fn kills(folder: &Path, load: Load) {
     fs::create_dir_all(folder).unwrap();
-    let flush_ms = child_settings(folder).flush_ms;
-    let (mut n_recorded, mut n_lost, mut n_broken, mut oldest_lost_ms) = (0_usize, 0, 0, 0);
+    let flush_ms = child_settings(folder, load).flush_ms;
+    let mut left = Left::default();
     for kill in 0..N_KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg(folder)
             .args(["child", &kill.to_string()])
+            .args([load.rows_per_s.to_string(), load.rotate_rows.to_string()])
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(1500 + 83 * kill as u64));
@@ -105,37 +138,60 @@ fn kills(folder: &Path) {
         child.wait().unwrap();
         let found = read(&folder.join("journal"));
         assert!(found.values().all(|n| *n == 1), "a row is there twice");
-        for line in fs::read_to_string(notes(folder, kill)).unwrap().lines() {
-            // The last line may be cut.
-            let Some((id, Ok(at_ms))) = line
-                .split_once(' ')
-                .map(|(id, ms)| (id, ms.trim_end_matches(';').parse()))
-            else {
-                continue;
-            };
-            if !line.ends_with(';') {
-                continue;
-            }
-            let at_ms: u64 = at_ms;
-            n_recorded += 1;
-            if !found.contains_key(id) {
-                n_lost += 1;
-                let age_ms = killed_ms.saturating_sub(at_ms);
-                oldest_lost_ms = oldest_lost_ms.max(age_ms);
-                n_broken += usize::from(age_ms > flush_ms);
-            }
-        }
+        let notes = fs::read_to_string(notes(folder, kill)).unwrap();
+        left.add(&notes, killed_ms, &found, flush_ms);
     }
+    let Load { rows_per_s, .. } = load;
+    let Left {
+        n_dropped,
+        n_recorded,
+        n_lost,
+        n_broken,
+        n_broken_running,
+        oldest_lost_ms,
+        oldest_lost_running_ms,
+    } = left;
     println!(
-        "{{\"kills\": {N_KILLS}, \"rows_per_s\": {RATE}, \"recorded\": {n_recorded}, \"lost\": {n_lost}, \
-         \"flush_ms\": {flush_ms}, \"oldest_lost_ms\": {oldest_lost_ms}, \"older_than_promised\": {n_broken}}}"
+        "{{\"kills\": {N_KILLS}, \"rows_per_s\": {rows_per_s}, \"dropped\": {n_dropped}, \"recorded\": {n_recorded}, \
+         \"lost\": {n_lost}, \"flush_ms\": {flush_ms}, \"oldest_lost_ms\": {oldest_lost_ms}, \
+         \"older_than_promised\": {n_broken}, \"oldest_lost_running_ms\": {oldest_lost_running_ms}, \
+         \"older_than_promised_running\": {n_broken_running}}}"
     );
 }
 
-fn child_settings(folder: &Path) -> Settings {
+impl Left {
+    /// From the last row to the first. The process stood still where its rows, which are due every ms, are far apart.
+    fn add(&mut self, notes: &str, killed_ms: u64, found: &BTreeMap<String, usize>, flush_ms: u64) {
+        let (mut later_ms, mut running_ms) = (killed_ms, 0);
+        for (id, at_ms) in notes.lines().rev().filter_map(noted) {
+            running_ms += later_ms.saturating_sub(at_ms).min(STANDS_STILL_MS);
+            later_ms = at_ms;
+            if id == DROPPED {
+                self.n_dropped += 1;
+                continue;
+            }
+            self.n_recorded += 1;
+            if !found.contains_key(id) {
+                let age_ms = killed_ms.saturating_sub(at_ms);
+                self.n_lost += 1;
+                self.n_broken += usize::from(age_ms > flush_ms);
+                self.n_broken_running += usize::from(running_ms > flush_ms);
+                self.oldest_lost_ms = self.oldest_lost_ms.max(age_ms);
+                self.oldest_lost_running_ms = self.oldest_lost_running_ms.max(running_ms);
+            }
+        }
+    }
+}
+
+/// Id and time of a row; the last line may be cut.
+fn noted(line: &str) -> Option<(&str, u64)> {
+    let (id, at_ms) = line.strip_suffix(';')?.split_once(' ')?;
+    Some((id, at_ms.parse().ok()?))
+}
+
+fn child_settings(folder: &Path, load: Load) -> Settings {
     Settings {
-        // Rotation now and then, so that kills fall into it too.
-        rotate_rows: 700,
+        rotate_rows: load.rotate_rows,
         ..Settings::new(&folder.join("journal"))
     }
 }
@@ -144,19 +200,23 @@ fn notes(folder: &Path, kill: usize) -> std::path::PathBuf {
     folder.join(format!("recorded-{kill}"))
 }
 
-/// Records [`RATE`] rows a second and notes each with its time; the system has what was written to a file,
-/// whatever becomes of the process.
-fn write_until_killed(folder: &Path, kill: usize) {
-    let journal = Journal::open(&child_settings(folder)).unwrap();
+/// Records rows and notes each with its time; the system has what was written to a file, whatever becomes of the
+/// process.
+fn write_until_killed(folder: &Path, kill: usize, load: Load) {
+    let journal = Journal::open(&child_settings(folder, load)).unwrap();
     let mut notes = File::create(notes(folder, kill)).unwrap();
+    let mut n_dropped = 0;
     let began = Instant::now();
     for i in 0.. {
-        let due = Duration::from_micros(i * 1_000_000 / RATE);
+        let due = Duration::from_micros(i * 1_000_000 / load.rows_per_s);
         std::thread::sleep(due.saturating_sub(began.elapsed()));
         let row = row(kill * 1_000_000 + i as usize);
-        let note = format!("{} {};\n", row.id, now_ms());
+        let (id, at_ms) = (row.id.clone(), now_ms());
         journal.record(Entry::Served(Box::new(row)));
-        notes.write_all(note.as_bytes()).unwrap();
+        let dropped = journal.health().dropped;
+        let id = if dropped > n_dropped { DROPPED } else { &id };
+        n_dropped = dropped;
+        notes.write_all(format!("{id} {at_ms};\n").as_bytes()).unwrap();
     }
 }
 

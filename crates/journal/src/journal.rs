@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tiercast_records::journal::Entry;
 
@@ -17,6 +17,7 @@ use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::open_rows::OpenRows;
 use crate::settings::Settings;
+use crate::turns::Turns;
 use crate::writer::{Message, Writer};
 
 /// Tells milliseconds since 1970. It may jump: only retention and what `health` tells depend on it.
@@ -62,6 +63,7 @@ impl Journal {
         figures.n_segments.store(manifest.segments.len(), Ordering::Relaxed);
         figures.segment_bytes.store(manifest.bytes(), Ordering::Relaxed);
 
+        let turns = Arc::new(Turns::default());
         let (signals, wakes) = sync_channel(1);
         let is_closed = Arc::new(AtomicBool::new(false));
         let keeper = Keeper {
@@ -69,6 +71,7 @@ impl Journal {
             folder: folder.clone(),
             figures: Arc::clone(&figures),
             clock: Arc::clone(&clock),
+            turns: Arc::clone(&turns),
             is_closed: Arc::clone(&is_closed),
         };
         let keeper = std::thread::spawn(move || keeper.run(&wakes));
@@ -79,6 +82,7 @@ impl Journal {
             rows,
             Arc::clone(&figures),
             Arc::clone(&clock),
+            turns,
             signals.clone(),
         );
         let writer = std::thread::spawn(move || writer.run(&incoming));
@@ -107,7 +111,7 @@ impl Journal {
     pub fn record(&self, entry: Entry) {
         let figures = &self.inner.figures;
         if !self.inner.is_closed.load(Ordering::Acquire) && figures.take_place(self.inner.queue) {
-            match self.inner.messages.try_send(Message::Entry(entry)) {
+            match self.inner.messages.try_send(Message::Entry(entry, Instant::now())) {
                 Ok(()) => return,
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     figures.waiting.fetch_sub(1, Ordering::AcqRel);

@@ -15,6 +15,7 @@ use crate::open_rows::OpenRows;
 use crate::retention;
 use crate::rotation;
 use crate::settings::Settings;
+use crate::turns::Turns;
 use crate::writer::Answer;
 
 /// Retention is looked at this often though nothing is closed.
@@ -27,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(crate) enum Signal {
     /// There are enough open rows.
     Due,
+    /// SQLite's log of writes has grown.
+    Fold,
     /// Close them now, however few.
     Rotate(Answer),
     /// End.
@@ -38,6 +41,7 @@ pub(crate) struct Keeper {
     pub(crate) folder: Folder,
     pub(crate) figures: Arc<Figures>,
     pub(crate) clock: Clock,
+    pub(crate) turns: Arc<Turns>,
     /// Ends a rotation between two steps.
     pub(crate) is_closed: Arc<AtomicBool>,
 }
@@ -53,8 +57,12 @@ impl Keeper {
             let mut answer = None;
             match signals.recv_timeout(wake_at.saturating_duration_since(Instant::now())) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Signal::Fold) if !self.has_enough() => {
+                    self.fold();
+                    continue;
+                }
                 Ok(Signal::Rotate(waiting)) => answer = Some(waiting),
-                Ok(Signal::Due) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Signal::Due | Signal::Fold) | Err(RecvTimeoutError::Timeout) => {}
             }
             let is_old = rotated_at.elapsed() >= period;
             let is_due = answer.is_some() || is_old || self.has_enough();
@@ -75,6 +83,12 @@ impl Keeper {
 
     fn has_enough(&self) -> bool {
         self.figures.open_rows.load(Ordering::Acquire) >= self.settings.rotate_rows
+    }
+
+    /// Folds SQLite's log into the file, so that the writer need not. Needs no lock. Where it fails the next one
+    /// tries, and the log only grows meanwhile.
+    fn fold(&self) {
+        let _ = self.rows().and_then(|rows| rows.fold_log());
     }
 
     /// One round under the lock; a failure is told by `health` until a round succeeds.
@@ -118,7 +132,7 @@ impl Keeper {
     /// A connection for one round: rounds are rare, and the file may have been replaced between them.
     fn rows(&self) -> Result<OpenRows, JournalError> {
         let rotated_to = Manifest::read(&self.folder)?.rotated_to;
-        OpenRows::open(&self.folder.open_rows(), rotated_to)
+        Ok(OpenRows::open(&self.folder.open_rows(), rotated_to)?.by_turns(&self.turns))
     }
 
     fn remove_old(&self, lock: &Lock, now_ms: i64) -> Result<(), JournalError> {

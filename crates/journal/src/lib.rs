@@ -1,7 +1,7 @@
 //! The journal: every request that was decided, with its calls, and what was said of it.
 //!
-//! The server hands over entries and never waits: a bounded queue, a thread that writes what came within the
-//! flush interval in one transaction, another that closes the open rows into Parquet segments. `report` and
+//! The server hands over entries and never waits: a bounded queue, a thread that writes what came within a part
+//! of the flush interval in one transaction, another that closes the open rows into Parquet segments. `report` and
 //! `drift` read both, in another process if need be.
 //!
 //! ```text
@@ -30,6 +30,7 @@ mod rotation;
 mod said;
 mod settings;
 mod stored;
+mod turns;
 mod writer;
 
 #[cfg(test)]

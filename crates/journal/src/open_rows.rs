@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -10,6 +11,7 @@ use tiercast_records::journal::{About, JOURNAL_VERSION, SegmentKind};
 use crate::error::JournalError;
 use crate::forgetting::What;
 use crate::stored::{Encoded, Stored};
+use crate::turns::Turns;
 
 /// Tells our files from those of others: "tcjo".
 const APPLICATION_ID: u32 = 0x7463_6a6f;
@@ -19,6 +21,14 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// SQLite's log of writes is cut to this length when it begins anew.
 const LOG_BYTES: u32 = 16 << 20;
+
+/// Pages (of 4 KiB) in that log at which the keeper folds it into the file, while rows go on being stored. Not less:
+/// the first transaction after that begins the log anew and waits for an `fsync`, which is slow on a busy disk.
+pub(crate) const FOLD_PAGES: usize = 4000;
+
+/// Pages in that log at which whoever commits folds it into the file, with two `fsync`: a stop where the keeper is
+/// late.
+const LOG_PAGES: u32 = 16_000;
 
 /// How long, and how often, emptying the log stands in the way of writers.
 const TURN: Duration = Duration::from_millis(100);
@@ -53,6 +63,7 @@ pub(crate) struct OpenRows {
     path: PathBuf,
     identity: Option<Identity>,
     connection: Connection,
+    turns: Arc<Turns>,
 }
 
 impl OpenRows {
@@ -69,6 +80,7 @@ impl OpenRows {
             path: path.to_path_buf(),
             identity: identity(path),
             connection,
+            turns: Arc::default(),
         };
         rows.connection.busy_timeout(BUSY).map_err(&failed)?;
         let is_new = rows.n_tables().map_err(&failed)? == 0;
@@ -80,11 +92,20 @@ impl OpenRows {
         Ok(rows)
     }
 
+    /// The same, writing by turns with others of this process.
+    pub(crate) fn by_turns(self, turns: &Arc<Turns>) -> Self {
+        Self {
+            turns: Arc::clone(turns),
+            ..self
+        }
+    }
+
     fn set_up(&mut self, is_new: bool, rotated_to: i64) -> rusqlite::Result<()> {
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         self.connection.pragma_update(None, "secure_delete", true)?;
         self.connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+        self.connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         if is_new {
             self.make_tables(rotated_to)?;
         }
@@ -114,6 +135,7 @@ impl OpenRows {
             path: path.to_path_buf(),
             connection,
             identity: None,
+            turns: Arc::default(),
         };
         // A transaction sees one state from its first read on.
         rows.connection.execute_batch("BEGIN").map_err(&failed)?;
@@ -166,9 +188,10 @@ impl OpenRows {
         identity(&self.path) == self.identity
     }
 
-    /// Stores all of `rows` or none.
+    /// Stores all of `rows` or none, before anything else that this process would write.
     pub(crate) fn append(&mut self, rows: &[Encoded]) -> Result<(), JournalError> {
         let failed = self.failed("written");
+        let _turn = self.turns.first();
         let mut append = || -> rusqlite::Result<()> {
             let transaction = self
                 .connection
@@ -246,6 +269,7 @@ impl OpenRows {
 
     /// Keeps a row open for good: it cannot be read here.
     pub(crate) fn set_aside(&self, seq: i64) -> Result<(), JournalError> {
+        let _turn = self.turns.after_others();
         let set = self
             .connection
             .execute("UPDATE entries SET aside = 1 WHERE seq = ?1", [seq]);
@@ -256,9 +280,18 @@ impl OpenRows {
     pub(crate) fn remove_to(&self, last: i64, limit: u32) -> Result<usize, JournalError> {
         let remove = "DELETE FROM entries WHERE seq IN \
                       (SELECT seq FROM entries WHERE seq <= ?1 AND NOT aside ORDER BY seq LIMIT ?2)";
+        let _turn = self.turns.after_others();
         self.connection
             .execute(remove, (last, limit))
             .map_err(self.failed("written"))
+    }
+
+    /// Folds the log of writes into the file as far as no reader stands in the way. Writers go on meanwhile.
+    pub(crate) fn fold_log(&self) -> Result<(), JournalError> {
+        let folded = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        folded.map_err(self.failed("written"))
     }
 
     /// Folds the log of writes into the file and empties it: what was removed is then nowhere. A reader may

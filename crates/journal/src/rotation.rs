@@ -13,15 +13,15 @@ use tiercast_records::journal::{SegmentKind, Written, write_feedback, write_serv
 use crate::error::JournalError;
 use crate::folder::{Folder, Lock};
 use crate::manifest::{Manifest, Segment};
-use crate::open_rows::OpenRows;
+use crate::open_rows::{FOLD_PAGES, OpenRows};
 use crate::stored::Stored;
 
 /// Rows read at a time.
 const PAGE: u32 = 1000;
 
-/// Rows removed in one transaction, and the pause between two, in which the writer has its turn.
-const REMOVE: u32 = 2000;
-const PAUSE: Duration = Duration::from_millis(5);
+/// Rows removed in one transaction: what comes meanwhile waits as long. The pause after it leaves the disk to others.
+pub(crate) const REMOVE: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// What a rotation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,7 +125,14 @@ pub(crate) fn publish(
 
 /// Third step: removes rows that are in segments, a few at a time.
 pub(crate) fn clear(rows: &OpenRows, last: i64) -> Result<(), JournalError> {
+    let mut n_unfolded = 0;
     while rows.remove_to(last, REMOVE)? == REMOVE as usize {
+        // A row is about a page.
+        n_unfolded += REMOVE as usize;
+        if n_unfolded >= FOLD_PAGES {
+            rows.fold_log()?;
+            n_unfolded = 0;
+        }
         std::thread::sleep(PAUSE);
     }
     Ok(())

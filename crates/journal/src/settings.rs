@@ -9,7 +9,8 @@ use crate::error::JournalError;
 pub struct Settings {
     /// Where it lies; made where it is missing.
     pub folder: PathBuf,
-    /// How often what came is written, milliseconds: what a kill of the process may lose, where the disk keeps up.
+    /// What a kill of the process may lose, milliseconds. What came is written after a quarter of it; the rest is for a
+    /// transaction and one `fsync`. Rows get older where the machine does not keep up, up to a full queue.
     pub flush_ms: u64,
     /// Entries that may wait to be written; what comes beyond is dropped and counted.
     pub queue: usize,

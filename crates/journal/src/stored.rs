@@ -15,6 +15,11 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
+    /// About how many pages (of 4 KiB) of SQLite's log it takes.
+    pub(crate) fn n_pages(&self) -> usize {
+        1 + self.body.len() / 4096
+    }
+
     pub(crate) fn of(entry: Entry) -> Self {
         match entry {
             Entry::Served(row) => Self {

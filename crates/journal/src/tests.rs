@@ -9,6 +9,7 @@ mod kills;
 mod reading;
 mod rows;
 mod serving;
+mod turns;
 
 /// What the process that started this one told it.
 #[cfg(unix)]

@@ -1,4 +1,6 @@
-//! The thread that writes: what came within the flush interval goes into one transaction.
+//! The thread that writes: what came within a part of the flush interval goes into one transaction.
+//!
+//! It only inserts. What takes long, which is removing rows and folding SQLite's log into the file, is the keeper's.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,19 +15,27 @@ use crate::health::Figures;
 use crate::journal::Clock;
 use crate::keeper::Signal;
 use crate::manifest::Manifest;
-use crate::open_rows::OpenRows;
+use crate::open_rows::{FOLD_PAGES, OpenRows};
 use crate::settings::Settings;
 use crate::stored::Encoded;
+use crate::turns::Turns;
 
 /// Entries that are written at once though the interval is not over.
 const BATCH: usize = 1024;
+
+/// Part of the flush interval for which entries are gathered: the rest is for a disk that is slow at times.
+const GATHER: u32 = 4;
+
+/// Pages of SQLite's log that a transaction takes beside its rows.
+const TRANSACTION_PAGES: usize = 3;
 
 /// Told when all before is stored, or why it is not.
 pub(crate) type Answer = SyncSender<Result<(), String>>;
 
 /// What the thread is sent.
 pub(crate) enum Message {
-    Entry(Entry),
+    /// What came, and when: its wait begins there and not when the thread gets to it.
+    Entry(Entry, Instant),
     Flush(Answer),
     Close(Answer),
 }
@@ -36,14 +46,16 @@ pub(crate) struct Writer {
     rows: Option<OpenRows>,
     figures: Arc<Figures>,
     clock: Clock,
+    turns: Arc<Turns>,
     keeper: SyncSender<Signal>,
     rotate_rows: u64,
-    /// Half of the flush interval: the other half is for the transaction.
     gather: Duration,
     /// Entries that came and are not stored. No more than the queue holds: who finds no place there is turned
     /// away before.
     pending: Vec<Encoded>,
     answers: Vec<Answer>,
+    /// Pages written since the keeper was told, about.
+    n_unfolded: usize,
     is_closing: bool,
     has_failed: bool,
 }
@@ -55,18 +67,21 @@ impl Writer {
         rows: OpenRows,
         figures: Arc<Figures>,
         clock: Clock,
+        turns: Arc<Turns>,
         keeper: SyncSender<Signal>,
     ) -> Self {
         Self {
             folder,
-            rows: Some(rows),
+            rows: Some(rows.by_turns(&turns)),
             figures,
             clock,
+            turns,
             keeper,
             rotate_rows: settings.rotate_rows,
-            gather: Duration::from_millis(settings.flush_ms / 2),
+            gather: Duration::from_millis(settings.flush_ms) / GATHER,
             pending: Vec::new(),
             answers: Vec::new(),
+            n_unfolded: 0,
             is_closing: false,
             has_failed: false,
         }
@@ -85,7 +100,7 @@ impl Writer {
         // What could not be stored, and what came in while closing.
         let late = messages
             .try_iter()
-            .filter(|message| matches!(message, Message::Entry(_)));
+            .filter(|message| matches!(message, Message::Entry(..)));
         let lost = self.pending.len() + late.count();
         self.figures.waiting.fetch_sub(lost, Ordering::AcqRel);
         self.figures.dropped.fetch_add(lost as u64, Ordering::AcqRel);
@@ -101,9 +116,9 @@ impl Writer {
                 Some(until) => messages.recv_timeout(until.saturating_duration_since(Instant::now())),
             };
             match message {
-                Ok(Message::Entry(entry)) => {
+                Ok(Message::Entry(entry, came)) => {
                     self.pending.push(Encoded::of(entry));
-                    until.get_or_insert_with(|| Instant::now() + self.gather);
+                    until.get_or_insert_with(|| came + self.gather);
                 }
                 Ok(Message::Flush(answer)) => self.answers.push(answer),
                 Ok(Message::Close(answer)) => {
@@ -131,6 +146,7 @@ impl Writer {
             self.figures.writing.set(what.clone(), now_ms);
             return Err(what);
         }
+        self.ask_to_fold();
         self.pending.clear();
         self.figures.writing.clear();
         if n > 0 {
@@ -148,10 +164,23 @@ impl Writer {
             None => {
                 self.folder.make()?;
                 Manifest::make(&self.folder)?;
-                OpenRows::open(&self.folder.open_rows(), Manifest::read(&self.folder)?.rotated_to)?
+                let rotated_to = Manifest::read(&self.folder)?.rotated_to;
+                OpenRows::open(&self.folder.open_rows(), rotated_to)?.by_turns(&self.turns)
             }
         };
         self.rows.insert(rows).append(&self.pending)
+    }
+
+    fn ask_to_fold(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let n_pages: usize = self.pending.iter().map(Encoded::n_pages).sum();
+        self.n_unfolded += TRANSACTION_PAGES + n_pages;
+        // Full means that it has something to do, and is asked again after the next transaction.
+        if self.n_unfolded >= FOLD_PAGES && self.keeper.try_send(Signal::Fold).is_ok() {
+            self.n_unfolded = 0;
+        }
     }
 
     fn count(&self, n: usize, now_ms: i64) {

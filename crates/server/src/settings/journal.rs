@@ -27,7 +27,7 @@ pub struct JournalSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     folder: Option<PathBuf>,
     keep: Keep,
-    /// How often rows are written, milliseconds: what a kill of the process may lose.
+    /// What a kill of the process may lose, milliseconds, where the machine keeps up.
     flush_ms: u64,
     /// Rows that may wait; more are dropped and counted.
     queue: usize,
