@@ -65,8 +65,8 @@ def wait_for(address, path):
 class Gateway:
     """Replay and server of one run."""
 
-    def __init__(self, options, folder, tiers):
-        self.options, self.folder, self.tiers = options, folder, tiers
+    def __init__(self, options, folder, tiers, journal=""):
+        self.options, self.folder, self.tiers, self.journal = options, folder, tiers, journal
         self.replay_port, self.port = port(), port()
         self.processes = {}
 
@@ -81,7 +81,7 @@ class Gateway:
 
     def configure(self, factors):
         """Writes the settings, output prices times a factor by tier."""
-        tables = [f'[journal]\nfolder = "{self.folder}/journal"\n']
+        tables = [f'[journal]\nfolder = "{self.folder}/journal"\n{self.journal}']
         for name, tier in self.tiers.items():
             price = tier["output_usd_per_mtok"] * factors.get(name, 1.0)
             tables.append(
@@ -166,6 +166,17 @@ class Traffic:
                     raise SystemExit(f"feedback: {answer.status}")
 
 
+def load(options):
+    """Rows of the prompts that every tier of the checkpoint answered, and its tiers by name."""
+    catalog = json.loads((options.checkpoint / "catalog.json").read_text())
+    tiers = {tier["name"]: tier for tier in catalog}
+    table = parquet.read_table(options.data / "mmlu_pro.parquet", filters=[("split", "==", "validation")])
+    rows = [row for row in table.to_pylist() if row["model"] in tiers and row["response"]]
+    full = collections.Counter(row["prompt"] for row in rows)
+    rows = [row for row in rows if full[row["prompt"]] == len(tiers)]
+    return rows, tiers
+
+
 def worsened(rows, tier, seed):
     """The rows with `WORSE_BY` of the tier's mean score lost, and the scores that go with them."""
     chance = random.Random(seed)
@@ -229,12 +240,7 @@ def main():
     arguments.add_argument("--after", type=int, default=20_000, help="most requests after it")
     arguments.add_argument("--rated", type=float, default=0.2, help="share of the answers that are rated")
     options = arguments.parse_args()
-    catalog = json.loads((options.checkpoint / "catalog.json").read_text())
-    tiers = {tier["name"]: tier for tier in catalog}
-    table = parquet.read_table(options.data / "mmlu_pro.parquet", filters=[("split", "==", "validation")])
-    rows = [row for row in table.to_pylist() if row["model"] in tiers and row["response"]]
-    full = collections.Counter(row["prompt"] for row in rows)
-    rows = [row for row in rows if full[row["prompt"]] == len(tiers)]
+    rows, tiers = load(options)
     print(f"{len(rows) // len(tiers)} prompts, {len(tiers)} tiers, {options.calm} calm requests, ", end="")
     print(f"{options.rated:.0%} rated, {os.cpu_count()} cores\n")
     print("| change | seed | tier changed | found before it | found, after so many requests |")
