@@ -364,8 +364,9 @@ impl Work {
         }
     }
 
-    fn finished(&self, row: Finished) {
-        let Finished { mut served, ask, reply } = row;
+    fn finished(&self, mut row: Finished) {
+        let reply = row.answer();
+        let Finished { mut served, ask, .. } = row;
         served.prompt_hash = self.key.prompt_hash(&ask);
         self.metrics.served(&served);
         if let Some(traces) = &self.traces {

@@ -636,7 +636,7 @@ pub(crate) struct JudgeArguments {
     #[command(subcommand)]
     pub(crate) command: Option<JudgeCommand>,
     /// Folder of the run, as `collect --out` wrote it.
-    #[arg(long, required_unless_present = "journal", conflicts_with = "journal")]
+    #[arg(long, conflicts_with = "journal")]
     pub(crate) run: Option<PathBuf>,
     /// Folder of a server's journal, as `[journal]` names it: judges a sample of what was served.
     #[arg(long, conflicts_with = "outcomes")]
