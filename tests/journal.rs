@@ -292,8 +292,8 @@ fn a_hostile_cohort_header_fills_no_table() {
 fn words_are_kept_where_that_is_switched_on() {
     let world = World::new();
     let mut gateway = world.gateway("keep = \"text\"");
-    for is_streamed in [false, true] {
-        let reply = gateway.chat_with("small", &text(4), &json!({"stream": is_streamed}), &[]);
+    for (number, is_streamed) in [(4, false), (5, true)] {
+        let reply = gateway.chat_with("small", &text(number), &json!({"stream": is_streamed}), &[]);
         assert_eq!(reply.status, 200);
         assert_eq!(
             feedback(
@@ -311,7 +311,12 @@ fn words_are_kept_where_that_is_switched_on() {
     );
     assert_eq!(gateway.server.end("TERM").code, Some(0));
     let all = bytes(Path::new(&world.journal()));
-    for words in ["What is 4 times three?", "Take 4 apples", "well put"] {
+    for words in [
+        "What is 4 times three?",
+        "Take 4 apples",
+        "Take 5 apples",
+        "well put",
+    ] {
         assert!(holds(&all, words), "{words}");
     }
 }

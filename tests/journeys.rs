@@ -24,6 +24,7 @@ mod http;
 mod interruption;
 mod journal;
 mod judge;
+mod judge_journal;
 mod metrics;
 mod parity;
 mod pipeline;

@@ -2,6 +2,7 @@
 //!
 //! [`settings`] is what the file says, [`judges`] what was made of it, [`run`] judges what the ledger
 //! holds, [`figures`] says how far the judges can be trusted, [`export`] writes the outcome file.
+//! [`served`] judges answers that were served, without a ledger.
 
 mod asked;
 mod asking;
@@ -21,4 +22,5 @@ pub mod reading;
 pub mod report;
 pub mod rubric;
 pub mod run;
+pub mod served;
 pub mod settings;

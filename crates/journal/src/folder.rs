@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::JournalError;
 
+/// Held while segments are changed.
+const LOCK: &str = "lock";
+
 /// Where everything lies.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
@@ -61,14 +64,23 @@ impl Folder {
 
     /// Waits for the lock. For what is asked for by hand: a rotation elsewhere takes seconds.
     pub(crate) fn lock(&self) -> Result<Lock, JournalError> {
-        let (path, file) = self.lock_file()?;
+        let (path, file) = self.lock_file(LOCK)?;
         file.lock().map_err(JournalError::io(&path, "locked"))?;
         Ok(Lock { _file: file })
     }
 
     /// The lock, or [`JournalError::InUse`]. For what can be done later.
     pub(crate) fn try_lock(&self) -> Result<Lock, JournalError> {
-        let (path, file) = self.lock_file()?;
+        self.try_lock_file(LOCK)
+    }
+
+    /// The right to add feedback from outside of the server, or [`JournalError::InUse`].
+    pub(crate) fn try_lock_adding(&self) -> Result<Lock, JournalError> {
+        self.try_lock_file("adding")
+    }
+
+    fn try_lock_file(&self, name: &str) -> Result<Lock, JournalError> {
+        let (path, file) = self.lock_file(name)?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
@@ -78,8 +90,8 @@ impl Folder {
         }
     }
 
-    fn lock_file(&self) -> Result<(PathBuf, File), JournalError> {
-        let path = self.root.join("lock");
+    fn lock_file(&self, name: &str) -> Result<(PathBuf, File), JournalError> {
+        let path = self.root.join(name);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(JournalError::io(&path, "opened"))?;
         Ok((path, file))

@@ -16,6 +16,7 @@ use crate::keeper::{Keeper, Signal};
 use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::open_rows::OpenRows;
+use crate::overhearing::Listener;
 use crate::settings::Settings;
 use crate::turns::Turns;
 use crate::writer::{Message, Writer};
@@ -99,6 +100,18 @@ impl Journal {
                 threads: std::sync::Mutex::new(vec![writer, keeper]),
             }),
         })
+    }
+
+    /// Hears what judges of other processes say from now on.
+    pub fn listener(&self) -> Result<Listener, JournalError> {
+        let folder = &self.inner.folder;
+        let rotated_to = Manifest::read(folder)?.rotated_to;
+        match OpenRows::snapshot(&folder.open_rows())? {
+            Some(rows) => Listener::open(folder, &rows, rotated_to),
+            None => Err(JournalError::NoJournal {
+                folder: folder.root().to_path_buf(),
+            }),
+        }
     }
 
     /// The key of this journal.

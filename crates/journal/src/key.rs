@@ -98,6 +98,14 @@ impl Key {
         self.mac("decision", body).verify_truncated_left(&tag).is_ok()
     }
 
+    /// Where a decision stands in the order in which judges draw, in [0, 1): a sample at a rate has those below it, so a
+    /// larger sample holds the smaller ones. Without the key nobody can tell who is drawn.
+    pub fn draw(&self, seed: u64, id: &str) -> f64 {
+        let mac = self.mac("sample", &format!("{seed}:{id}")).finalize().into_bytes();
+        let bits = mac[..7].iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte)) >> 3;
+        bits as f64 / (1_u64 << 53) as f64
+    }
+
     fn mac(&self, purpose: &str, text: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(purpose.as_bytes());
@@ -134,6 +142,20 @@ mod tests {
         let key = Key([0; N_BYTES]);
         assert_eq!(key.prompt_hash("What?"), "56611c7ccfad38d4a6d5783c2af0d153");
         assert_eq!(key.tag("What?"), "582f4ca6c34a");
+    }
+
+    /// The same in Python, `int.from_bytes(digest[:7]) / 2**56` for "sample:0:dec_1", but for the last bits.
+    #[test]
+    fn draws_are_even_and_repeat() {
+        let key = Key([0; N_BYTES]);
+        assert!(
+            (key.draw(0, "dec_1") - 0.126690268087692).abs() < 1e-12,
+            "{}",
+            key.draw(0, "dec_1")
+        );
+        let n = (0..10_000).filter(|i| key.draw(0, &format!("dec_{i}")) < 0.1).count();
+        assert!((900..1_100).contains(&n), "{n}");
+        assert_ne!(key.draw(0, "dec_1"), key.draw(1, "dec_1"));
     }
 
     #[test]

@@ -10,11 +10,13 @@
 //! manifest.json       the segments, and up to which row they reach; changed by rename, under `lock`
 //! key                 for hashes of prompts and tags of ids; never leaves the folder
 //! lock                held while segments are made, rewritten or removed
+//! adding              held while another command adds feedback
 //! ```
 //!
 //! A row is in a segment if and only if its number is not above `rotated_to` of the manifest. So a kill between
 //! two steps leaves nothing twice and nothing out: the rename decides, and what is left over is removed later.
 
+mod adding;
 mod error;
 mod folder;
 mod forgetting;
@@ -24,6 +26,7 @@ mod keeper;
 mod key;
 mod manifest;
 mod open_rows;
+mod overhearing;
 mod reading;
 mod retention;
 mod rotation;
@@ -36,12 +39,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use adding::Adder;
 pub use error::JournalError;
 pub use forgetting::{Forgotten, What, forget};
 pub use health::{Failing, Health};
 pub use journal::{Clock, Journal};
 pub use key::Key;
 pub use manifest::{Manifest, Segment};
+pub use overhearing::Listener;
 pub use reading::{Part, Problem, Range, Reader};
 pub use said::Said;
 pub use settings::Settings;

@@ -14,6 +14,7 @@ use tiercast_records::journal::{Feedback, Parts, SegmentKind, Served, read_feedb
 
 use crate::error::JournalError;
 use crate::folder::Folder;
+use crate::key::Key;
 use crate::manifest::{Manifest, Segment};
 use crate::open_rows::OpenRows;
 use crate::said::Said;
@@ -84,6 +85,11 @@ impl Reader {
     /// The segments as they are now.
     pub fn manifest(&self) -> Result<Manifest, JournalError> {
         Manifest::read(&self.folder)
+    }
+
+    /// The key of this journal, made where it is missing.
+    pub fn key(&self) -> Result<Key, JournalError> {
+        Key::open(&self.folder)
     }
 
     /// What was served in `range`, as parts that may be read side by side; each row is in one of them. The

@@ -11,6 +11,7 @@ mod cost;
 pub mod figures;
 mod fold;
 mod frontier;
+mod heard;
 mod hint;
 mod interval;
 mod label;
@@ -37,6 +38,7 @@ use sum::Sum;
 use tier::Tiers;
 use timeline::Timeline;
 
+pub use heard::Heard;
 pub use interval::Interval;
 pub use timeline::Resolution;
 pub use trace::Trace;
@@ -62,6 +64,8 @@ pub struct Summary {
     tasks: Bounded<Label, Group>,
     cohorts: Bounded<Label, Group>,
     reliability: Reliability,
+    /// Least and greatest rate at which judges drew.
+    rates: Option<[f64; 2]>,
     frontier: Frontier,
     decided: PointSums,
     answered: PointSums,
@@ -128,6 +132,7 @@ impl Summary {
             tasks: Bounded::new(MOST_TASKS),
             cohorts: Bounded::new(MOST_COHORTS),
             reliability: Reliability::default(),
+            rates: None,
             frontier: Frontier::default(),
             decided: PointSums::default(),
             answered: PointSums::default(),
@@ -141,23 +146,23 @@ impl Summary {
         }
     }
 
-    /// A row with the quality that feedback gave it, where it is known by now.
+    /// A row with the quality that users gave it, where it is known by now.
     pub fn add(&mut self, row: &Served, observed: Option<f64>) {
         self.serve(row);
         if let Some(observed) = observed {
-            self.observe(&Trace::of(row), observed);
+            self.observe(&Trace::of(row), Heard::by_users(observed));
         }
     }
 
-    /// What somebody said of a request's answer, as a quality in [0, 1]. Once per request: it is not known here
-    /// whether something was said before.
-    pub fn observe(&mut self, trace: &Trace, quality: f64) {
-        if quality.is_nan() {
+    /// What was said of a request's answer. Once per request: it is not known here whether something was said before.
+    pub fn observe(&mut self, trace: &Trace, heard: Heard) {
+        let Some(heard) = heard.clamped() else {
             self.counts.unusable_figures += 1;
             return;
-        }
-        let quality = quality.clamp(0.0, 1.0);
-        self.qualities(trace, |group| group.observe(trace.predicted, quality));
+        };
+        self.drawn_at(heard.rate.map(|rate| [rate, rate]));
+        let quality = heard.quality;
+        self.qualities(trace, |group| group.observe(trace.predicted, heard));
         if let Some(predicted) = trace.predicted {
             self.reliability.observe(predicted, quality);
         }
@@ -170,6 +175,13 @@ impl Summary {
             if trace.path == Path::Direct {
                 tier.by_propensity.observe(trace.propensity, quality);
             }
+        }
+    }
+
+    fn drawn_at(&mut self, rates: Option<[f64; 2]>) {
+        if let Some([low, high]) = rates {
+            let [lowest, highest] = self.rates.unwrap_or([low, high]);
+            self.rates = Some([lowest.min(low), highest.max(high)]);
         }
     }
 
@@ -206,6 +218,7 @@ impl Summary {
         self.tasks.merge(&other.tasks);
         self.cohorts.merge(&other.cohorts);
         self.reliability.merge(&other.reliability);
+        self.drawn_at(other.rates);
         self.frontier.merge(&other.frontier);
         self.decided.merge(&other.decided);
         self.answered.merge(&other.answered);

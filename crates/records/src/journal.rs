@@ -23,8 +23,12 @@ pub use reading::{Parts, read_feedback, read_served};
 pub use trace::Trace;
 pub use writing::{Sink, Written, write_feedback, write_served};
 
-/// Version of these rows; a reader refuses newer ones by name.
+/// Version of open rows and of what lies around them; a reader refuses newer ones by name. What may be absent can be
+/// added without a new one. Segments have versions of their own: [`SegmentKind::version`].
 pub const JOURNAL_VERSION: u32 = 1;
+
+/// What sources begin with that are judges of ours, before the judge's name: `judge:helpful`.
+pub const JUDGE_PREFIX: &str = "judge:";
 
 /// Keys of a segment's metadata: version of its rows, and their kind.
 const VERSION_KEY: &str = "tiercast.journal_version";
@@ -59,6 +63,15 @@ impl SegmentKind {
         match self {
             Self::Served => "served",
             Self::Feedback => "feedback",
+        }
+    }
+
+    /// Version of its columns; a reader takes older ones too, and refuses newer ones by name. Feedback of version 1 has
+    /// no [`Feedback::sampled`].
+    pub fn version(self) -> u32 {
+        match self {
+            Self::Served => 1,
+            Self::Feedback => 2,
         }
     }
 }
@@ -223,6 +236,18 @@ pub struct Feedback {
     pub verdict: Option<Verdict>,
     /// In words of a human's; kept only where text is kept.
     pub comment: Option<String>,
+    /// How the answer came to be judged, where a judge of ours drew it from what was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Sampled>,
+}
+
+/// A judge's draw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// Hash of all that the judge goes by: its verdicts compare with those of the same hash alone.
+    pub judge_hash: Label,
+    /// Share of the answers that the run was told to judge, in (0, 1].
+    pub rate: f64,
 }
 
 /// What feedback is about.
@@ -295,6 +320,11 @@ impl Verdict {
 }
 
 impl Feedback {
+    /// Whether a judge said it, and no user.
+    pub fn is_judged(&self) -> bool {
+        self.source.starts_with(JUDGE_PREFIX)
+    }
+
     /// Its score, or what its verdict stands for.
     pub fn quality(&self) -> Option<f64> {
         self.score.or_else(|| self.verdict.map(Verdict::score))

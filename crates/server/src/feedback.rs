@@ -1,7 +1,7 @@
 //! `POST /v1/feedback`: what somebody says of an answer.
 
 use serde::Deserialize;
-use tiercast_records::journal::{About, Feedback, Label, Verdict};
+use tiercast_records::journal::{About, Feedback, JUDGE_PREFIX, Label, Verdict};
 
 use crate::budgets::now_ms;
 use crate::error::Error;
@@ -48,6 +48,11 @@ pub(crate) fn read(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<Feedb
     if !(1..=LONGEST_SOURCE).contains(&source.len()) {
         return Err(wrong(format!("`source` has 1 to {LONGEST_SOURCE} bytes")));
     }
+    if source.starts_with(JUDGE_PREFIX) {
+        return Err(wrong(format!(
+            "`source` begins with `{JUDGE_PREFIX}`, which is for verdicts of `tiercast judge --journal`: name it otherwise"
+        )));
+    }
     Ok(Feedback {
         time_ms: now_ms(),
         about,
@@ -58,6 +63,7 @@ pub(crate) fn read(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<Feedb
             let end = comment.floor_char_boundary(LONGEST_COMMENT);
             comment[..end].to_owned()
         }),
+        sampled: None,
     })
 }
 
@@ -103,6 +109,10 @@ mod tests {
         );
         check(r#"{"decision_id": "dec_1", "verdict": "meh"}"#, Err("good_fit"));
         check(r#"{"decision_id": "dec_1", "stars": 5}"#, Err("stars"));
+        check(
+            r#"{"decision_id": "dec_1", "score": 1, "source": "judge:helpful"}"#,
+            Err("judge --journal"),
+        );
         check("no", Err("decision_id"));
     }
 }

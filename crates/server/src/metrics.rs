@@ -142,6 +142,7 @@ impl Metrics {
         let source = match &*said.source {
             "client" => "client",
             "judge" => "judge",
+            _ if said.is_judged() => "judge",
             _ => "other",
         };
         self.with(|| counter!("tiercast_feedback_total", "source" => source, "verdict" => verdict).increment(1));

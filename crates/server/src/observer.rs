@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tiercast_journal::{Journal, JournalError, Key};
 use tiercast_observation::drift::Monitor;
 use tiercast_observation::page::FindingView;
 use tiercast_observation::summary::figures::Figures;
-use tiercast_observation::summary::{Resolution, Summary, Trace};
+use tiercast_observation::summary::{Heard, Resolution, Summary, Trace};
 use tiercast_records::journal::{self, About, Entry, Feedback, Label, Served};
 use tiercast_telemetry::exporter::Exporter;
 use tiercast_telemetry::targets::Targets;
@@ -31,6 +31,9 @@ const QUEUE: usize = 8192;
 
 /// How long spans may take to be sent when the server stops.
 const TRACES_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often the journal is looked at for verdicts of `tiercast judge --journal`.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// Decisions that can be looked at.
 const RECENT: usize = 200;
@@ -106,11 +109,15 @@ pub(crate) struct Observer {
     key: Key,
     keep: Keep,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Ends the thread that listens, once it is dropped.
+    listening: Mutex<Option<SyncSender<()>>>,
 }
 
 enum Message {
     Finished(Box<Finished>),
     Said(Feedback),
+    /// Said by a judge, who wrote it into the journal.
+    Judged(Feedback),
     /// Everything before it is done with.
     Stop,
 }
@@ -159,6 +166,7 @@ impl Observer {
         };
         let thread = std::thread::Builder::new().name("observer".to_owned());
         let thread = thread.spawn(move || work.run(&receiver))?;
+        let listening = watch.journal.as_ref().map(|journal| listen(journal, sender.clone()));
         Ok(Arc::new(Self {
             sender,
             live,
@@ -168,6 +176,7 @@ impl Observer {
             key: watch.key,
             keep: watch.keep,
             thread: Mutex::new(Some(thread)),
+            listening: Mutex::new(listening.transpose()?),
         }))
     }
 
@@ -289,6 +298,7 @@ impl Observer {
     pub(crate) fn stop(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return };
+        drop(self.listening.lock().unwrap_or_else(PoisonError::into_inner).take());
         // Blocks only while the queue is full, which the thread empties.
         if self.sender.send(Message::Stop).is_ok() {
             // A panic there has been told of already.
@@ -309,6 +319,28 @@ impl Observer {
     }
 }
 
+/// Begins to hand on what judges write into the journal, until what it returns is dropped.
+fn listen(journal: &Journal, sender: SyncSender<Message>) -> std::io::Result<SyncSender<()>> {
+    let (listening, stopped) = sync_channel(0);
+    let mut listener = journal.listener().map_err(std::io::Error::other)?;
+    let thread = std::thread::Builder::new().name("listener".to_owned());
+    thread.spawn(move || {
+        while matches!(stopped.recv_timeout(LISTEN_EVERY), Err(RecvTimeoutError::Timeout)) {
+            match listener.heard() {
+                // Waits where the observer is behind: nobody waits for this thread.
+                Ok(heard) => {
+                    let mut heard = heard.into_iter().map(Message::Judged);
+                    if heard.any(|message| sender.send(message).is_err()) {
+                        return;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the journal could not be listened to; it is tried again"),
+            }
+        }
+    })?;
+    Ok(listening)
+}
+
 /// What the thread works with.
 struct Work {
     live: Arc<Mutex<Live>>,
@@ -326,13 +358,15 @@ impl Work {
             match message {
                 Message::Finished(row) => self.finished(*row),
                 Message::Said(feedback) => self.said(feedback),
+                Message::Judged(feedback) => self.judged(&feedback),
                 Message::Stop => return,
             }
         }
     }
 
-    fn finished(&self, row: Finished) {
-        let Finished { mut served, ask, reply } = row;
+    fn finished(&self, mut row: Finished) {
+        let reply = row.answer();
+        let Finished { mut served, ask, .. } = row;
         served.prompt_hash = self.key.prompt_hash(&ask);
         self.metrics.served(&served);
         if let Some(traces) = &self.traces {
@@ -357,6 +391,14 @@ impl Work {
         self.hear(&feedback);
         if let Some(journal) = &self.journal {
             journal.record(Entry::Feedback(feedback));
+        }
+    }
+
+    /// It is in the journal already, and of a request that is over: who does not find it here comes from before the start.
+    fn judged(&self, feedback: &Feedback) {
+        self.metrics.feedback(feedback);
+        if self.lock().knows(feedback) {
+            self.hear(feedback);
         }
     }
 
@@ -391,13 +433,17 @@ impl Live {
         of_it
     }
 
+    fn knows(&self, feedback: &Feedback) -> bool {
+        matches!(&feedback.about, About::Decision(id) if self.known.traces.contains_key(id))
+    }
+
     /// The tier that was spoken of, and how good it was found; nothing where that is not known here, or the same
     /// one has spoken of it before (the journal keeps the last word, these figures the first).
     fn hear(&mut self, feedback: &Feedback) -> Option<(Label, f64)> {
         let About::Decision(id) = &feedback.about else {
             return None;
         };
-        if !self.known.traces.contains_key(id) {
+        if !self.knows(feedback) {
             // A client may be quicker than the end of its own request.
             if self.early.len() == EARLY {
                 self.early.pop_front();
@@ -410,9 +456,9 @@ impl Live {
         if let Some(verdict) = feedback.verdict {
             self.summary.hear(&of, verdict);
         }
-        let quality = feedback.quality()?;
-        self.summary.observe(&of, quality);
-        Some((of.tier?, quality))
+        let heard = Heard::of(std::iter::once(feedback))?;
+        self.summary.observe(&of, heard);
+        Some((of.tier?, heard.quality))
     }
 }
 

@@ -19,7 +19,16 @@ use crate::observer::Observer;
 pub(crate) struct Finished {
     pub(crate) served: Served,
     pub(crate) ask: String,
-    pub(crate) reply: Option<String>,
+    /// Of the call that is over last, and its place: a plain reply is over before it is known who answers.
+    pub(crate) reply: Option<(usize, String)>,
+}
+
+impl Finished {
+    /// The text that the client got.
+    pub(crate) fn answer(&mut self) -> Option<String> {
+        let (at, text) = self.reply.take()?;
+        (self.served.answered_by == Some(at)).then_some(text)
+    }
 }
 
 /// A request under way.
@@ -83,8 +92,8 @@ impl Record {
             if let Some(call) = row.served.calls.get_mut(at) {
                 change(call);
             }
-            if row.served.answered_by == Some(at) {
-                row.reply = reply;
+            if row.served.answered_by.is_none_or(|by| by == at) {
+                row.reply = reply.map(|text| (at, text));
             }
         });
     }
@@ -102,7 +111,9 @@ impl Record {
     pub(crate) fn answered_by(&self, at: usize, reply: Option<String>) {
         self.with(|row| {
             row.served.answered_by = Some(at);
-            row.reply = reply;
+            if let Some(text) = reply {
+                row.reply = Some((at, text));
+            }
         });
     }
 

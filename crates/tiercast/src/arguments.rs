@@ -12,6 +12,7 @@ use tiercast_trainer::certify::Promise;
 use tiercast_trainer::train::SWITCHES;
 
 use crate::encoders::CACHE;
+use crate::observing::span::Span;
 use crate::observing::{DriftArguments, ForgetArguments, ReportArguments};
 use crate::replay::parse_fault;
 
@@ -63,6 +64,11 @@ pub(crate) enum Command {
     /// answers of known worth; exit code 1 where one does not, where its endpoint cannot be reached, or
     /// where the run was stopped. Verdicts are kept in RUN/ledger.sqlite and never paid for twice; a
     /// changed rubric or reference starts anew.
+    ///
+    /// With --journal a sample of what a server answered is judged instead, where the journal keeps text, by judges
+    /// that need no reference. Verdicts go into the journal beside the users' feedback, and `report` and /v1/stats
+    /// tell them apart; the server may be running. The sample is drawn by a keyed hash of the decision: the same
+    /// command judges nothing twice, and a higher rate adds to what a lower one has judged.
     Judge(JudgeArguments),
     /// Write the features of every prompt of outcome files with text.
     Featurise(FeaturiseArguments),
@@ -630,21 +636,53 @@ pub(crate) struct JudgeArguments {
     #[command(subcommand)]
     pub(crate) command: Option<JudgeCommand>,
     /// Folder of the run, as `collect --out` wrote it.
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with = "journal")]
     pub(crate) run: Option<PathBuf>,
+    /// Folder of a server's journal, as `[journal]` names it: judges a sample of what was served.
+    #[arg(long, conflicts_with = "outcomes")]
+    pub(crate) journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sample: SampleArguments,
+    #[command(flatten)]
+    pub(crate) span: Span,
     /// Configuration with the table `judge`.
     #[arg(long, default_value = "tiercast.toml")]
     pub(crate) config: PathBuf,
     /// Outcome file to write (default: RUN/outcomes.parquet).
     #[arg(long)]
     pub(crate) outcomes: Option<PathBuf>,
-    /// The most that all verdicts of the configured judges may cost together, earlier runs included:
-    /// stops before a call that could exceed it.
+    /// The most that all verdicts of the configured judges may cost together, earlier runs included (with --journal:
+    /// those of this run): stops before a call that could exceed it.
     #[arg(long, value_name = "USD", value_parser = parse_amount)]
     pub(crate) max_cost_usd: Option<f64>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What of a journal is judged, and by whom.
+#[derive(Debug, Args)]
+pub(crate) struct SampleArguments {
+    /// With --journal: share of the answers to judge, above 0 and up to 1 (default: 0.05).
+    #[arg(long, value_parser = parse_rate)]
+    pub(crate) rate: Option<f64>,
+    /// With --journal: name of the judge for all of them (default: `judge.by_domain` by the request's task, else
+    /// `judge.default`).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) judge: Option<String>,
+    /// With --journal: seed of the draw; another one draws another sample (default: 0).
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// With --journal: say how many answers would be judged and what that costs at most, and ask nothing.
+    #[arg(long)]
+    pub(crate) estimate: bool,
+}
+
+impl SampleArguments {
+    /// Whether any is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.rate.is_some() || self.judge.is_some() || self.seed.is_some() || self.estimate
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -724,6 +762,11 @@ fn parse_speed(text: &str) -> Result<f64, String> {
         Ok(speed) if (1e-3..=1e6).contains(&speed) => Ok(speed),
         _ => Err("a number from 0.001 to 1000000 is expected; --instant does not wait at all".to_owned()),
     }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| 0.0 < *rate && *rate <= 1.0);
+    rate.ok_or_else(|| "a share of the answers above 0 and up to 1 is expected: 0.05 judges one in twenty".to_owned())
 }
 
 fn parse_amount(text: &str) -> Result<f64, String> {

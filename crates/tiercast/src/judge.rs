@@ -1,5 +1,5 @@
 //! `tiercast judge` and `tiercast judge report`: scores for what was collected, and how far they can
-//! be trusted.
+//! be trusted. [`journal`] judges what was served.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tiercast_collect::CollectError;
 use tiercast_collect::export::write_manifest;
-use tiercast_collect::judge::judges::Judges;
+use tiercast_collect::judge::judges::{Judge, Judges, ModelJudge};
 use tiercast_collect::judge::plan::Plan;
 use tiercast_collect::judge::report::{self, Report};
 use tiercast_collect::judge::run::{JudgeRun, Summary, judge};
@@ -29,18 +29,29 @@ use crate::output::{print, print_json};
 use crate::progress::{JudgeProgress, say};
 use crate::serve::stop_signal;
 
+mod journal;
+
 /// Runs either.
 pub(crate) fn command(arguments: &JudgeArguments) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(JudgeCommand::Report { run, out, json }) => show_report(run, out.as_deref(), *json),
-        None => judge_run(arguments),
+        None => match &arguments.journal {
+            Some(folder) => journal::judge_journal(arguments, folder),
+            None => judge_run(arguments),
+        },
     }
 }
 
 fn judge_run(arguments: &JudgeArguments) -> anyhow::Result<ExitCode> {
     let Some(folder) = &arguments.run else {
-        return Err(UsageError("--run is needed: the folder that `tiercast collect --out` wrote".to_owned()).into());
+        let needed = "--run is needed, the folder that `tiercast collect --out` wrote, or --journal, the folder of a \
+                      server's journal";
+        return Err(UsageError(needed.to_owned()).into());
     };
+    if arguments.sample.is_given() || arguments.span.is_given() {
+        let only = "--rate, --judge, --seed, --estimate, --since and --until go with --journal";
+        return Err(UsageError(only.to_owned()).into());
+    }
     let ledger = Ledger::open(folder)?;
     let (settings, mut judges) = read_judges(&arguments.config).map_err(usage(&arguments.config))?;
     let plan = Plan::new(&ledger, &mut judges, &settings).map_err(usage(&arguments.config))?;
@@ -88,12 +99,16 @@ fn open_endpoints(judges: &Judges, plan: &Plan) -> anyhow::Result<BTreeMap<usize
     for &idx in plan.n_replies.keys() {
         let judge = &judges.all()[idx];
         if let Some(model) = judge.model() {
-            let key = model.endpoint.api_key_env().and_then(key_in);
-            let upstream = Upstream::new(&judge.name, &model.endpoint, key, &client);
-            upstreams.insert(idx, upstream.map_err(|error| UsageError(format!("judge {error}")))?);
+            upstreams.insert(idx, open_endpoint(judge, model, &client)?);
         }
     }
     Ok(upstreams)
+}
+
+fn open_endpoint(judge: &Judge, model: &ModelJudge, client: &Client) -> anyhow::Result<Upstream> {
+    let key = model.endpoint.api_key_env().and_then(key_in);
+    let upstream = Upstream::new(&judge.name, &model.endpoint, key, client);
+    Ok(upstream.map_err(|error| UsageError(format!("judge {error}")))?)
 }
 
 /// A changed rubric is a new judge: its name may be the same, its verdicts are not mixed with the old.

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use tiercast_journal::{JournalError, Part, Problem, Range, Reader, Said, What, forget};
 use tiercast_observation::drift::{self, Monitor, Rated};
 use tiercast_observation::page::{self, FindingView, Report};
-use tiercast_observation::summary::{Resolution, Summary, Trace};
+use tiercast_observation::summary::{Heard, Resolution, Summary, Trace};
 use tiercast_predictor::checkpoint;
 use tiercast_records::journal::{Parts, Served};
 use tiercast_records::reference::Reference;
@@ -22,7 +22,7 @@ use crate::output::print;
 use crate::progress::say;
 use span::Span;
 
-mod span;
+pub(crate) mod span;
 
 /// Period of the series over time where none is given, milliseconds: two months.
 const LONG_MS: i64 = 60 * 86_400_000;
@@ -180,7 +180,7 @@ fn reference(checkpoint: &Path) -> anyhow::Result<Option<Reference>> {
     Ok(contents.reference)
 }
 
-fn of_journal(error: JournalError) -> anyhow::Error {
+pub(crate) fn of_journal(error: JournalError) -> anyhow::Error {
     match error {
         JournalError::NoJournal { .. } => UsageError(error.to_string()).into(),
         error => error.into(),
@@ -260,16 +260,14 @@ impl Opened {
                 summary.hear(of, verdict);
             }
         }
-        if let (Some(of), Some(quality)) = (of, self.quality(row)) {
-            summary.observe(&of, quality);
+        if let (Some(of), Some(heard)) = (of, self.heard(row)) {
+            summary.observe(&of, heard);
         }
     }
 
-    /// The mean of what was said of a row, where anything was.
-    fn quality(&self, row: &Served) -> Option<f64> {
-        let said = self.said.of(row).filter_map(|word| word.quality());
-        let (n, sum) = said.fold((0_u32, 0.0), |(n, sum), quality| (n + 1, sum + quality));
-        (n > 0).then(|| sum / f64::from(n))
+    /// What was said of a row, where anything was.
+    fn heard(&self, row: &Served) -> Option<Heard> {
+        Heard::of(self.said.of(row))
     }
 
     fn resolution(&self) -> Resolution {
@@ -298,8 +296,8 @@ impl Opened {
         for part in closed.into_iter().chain(open) {
             part.read(&mut |row| {
                 monitor.serve(&row);
-                if let (Some(quality), Some(of)) = (self.quality(&row), Rated::of(&row)) {
-                    monitor.said(&of, quality);
+                if let (Some(heard), Some(of)) = (self.heard(&row), Rated::of(&row)) {
+                    monitor.said(&of, heard.quality);
                 }
                 ControlFlow::Continue(())
             });

@@ -154,13 +154,18 @@ impl JudgeProgress {
         Self { bar, state }
     }
 
-    #[expect(clippy::print_stderr, reason = "progress lines where there is no terminal")]
     pub(crate) fn verdict(&self, verdict: &Verdict) {
+        self.word(verdict.parsed, verdict.cost_usd.unwrap_or(0.0));
+    }
+
+    /// A verdict, whether it could be read, and what it cost, US dollars.
+    #[expect(clippy::print_stderr, reason = "progress lines where there is no terminal")]
+    pub(crate) fn word(&self, is_read: bool, cost_usd: f64) {
         // Counts stay counts, whatever panicked beside them.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.n_done += 1;
-        state.n_failed += u64::from(!verdict.parsed);
-        state.cost_usd += verdict.cost_usd.unwrap_or(0.0);
+        state.n_failed += u64::from(!is_read);
+        state.cost_usd += cost_usd;
         let figures = format!("{} not to be read, {:.4} US dollars", state.n_failed, state.cost_usd);
         match &self.bar {
             Some(bar) => {

@@ -74,6 +74,30 @@ impl Job {
         }
     }
 
+    /// What a model is asked.
+    pub(super) fn messages(&self, model: &ModelJudge, seed: u64, is_second_try: bool) -> Vec<Value> {
+        let CallKey {
+            prompt_id,
+            tier,
+            sample,
+            ..
+        } = &self.key;
+        let key = format!("{prompt_id} {tier} {sample} {} {}", self.repeat, self.order);
+        let other = self.other.as_deref().unwrap_or_default();
+        let fence = Fence::new(seed, &key, &[&self.reply, other, &self.prompt]);
+        match model.against {
+            None => rubric_messages(&model.rubric, &self.case(), &self.reply, &fence, is_second_try),
+            Some(_) => {
+                let answers = if self.order == 0 {
+                    [self.reply.as_str(), other]
+                } else {
+                    [other, &self.reply]
+                };
+                pairwise_messages(&model.rubric, &self.case(), answers, &fence, is_second_try)
+            }
+        }
+    }
+
     /// Nothing said yet.
     pub(super) fn verdict(&self, judge: &Judge) -> Verdict {
         Verdict {
@@ -151,7 +175,7 @@ impl Asker {
             });
         }
         for attempt in 0..2 {
-            let messages = self.messages(model, job, attempt > 0);
+            let messages = job.messages(model, self.seed, attempt > 0);
             let reply = match self.call(model, &messages).await {
                 Ok((reply, cost_usd)) => {
                     verdict.cost_usd = Some(verdict.cost_usd.unwrap_or(0.0) + cost_usd);
@@ -179,43 +203,10 @@ impl Asker {
         Ok(verdict)
     }
 
-    fn messages(&self, model: &ModelJudge, job: &Job, is_second_try: bool) -> Vec<Value> {
-        let CallKey {
-            prompt_id,
-            tier,
-            sample,
-            ..
-        } = &job.key;
-        let key = format!("{prompt_id} {tier} {sample} {} {}", job.repeat, job.order);
-        let other = job.other.as_deref().unwrap_or_default();
-        let fence = Fence::new(self.seed, &key, &[&job.reply, other, &job.prompt]);
-        match model.against {
-            None => rubric_messages(&model.rubric, &job.case(), &job.reply, &fence, is_second_try),
-            Some(_) => {
-                let answers = if job.order == 0 {
-                    [job.reply.as_str(), other]
-                } else {
-                    [other, &job.reply]
-                };
-                pairwise_messages(&model.rubric, &job.case(), answers, &fence, is_second_try)
-            }
-        }
-    }
-
     /// One call within the budget.
     async fn call(&self, model: &ModelJudge, messages: &[Value]) -> Result<(Reply, f64), Failed> {
-        let text: u32 = messages
-            .iter()
-            .map(|message| text_tokens(message["content"].as_str().unwrap_or_default()))
-            .sum();
-        let limit = ["max_completion_tokens", "max_tokens"]
-            .iter()
-            .find_map(|key| model.endpoint.parameters().get(*key)?.as_u64());
-        let output = limit
-            .and_then(|limit| u32::try_from(limit).ok())
-            .unwrap_or(VERDICT_TOKENS);
-        // Other tokenizers make more of a text than characters / 4.
-        let most_usd = cost(model, text.saturating_mul(2), output);
+        let (text, output) = tokens(model, messages);
+        let most_usd = most_usd(model, messages);
         self.budget.reserve(most_usd).await.map_err(|exhausted| {
             Failed::Halt(Halt::Budget(
                 exhausted.message("verdict", &format!("judge.judges.{}.endpoint", self.judge.name)),
@@ -263,6 +254,26 @@ impl Asker {
 enum Failed {
     Halt(Halt),
     Call(CallError),
+}
+
+/// Tokens of a call: of what is asked, and the most of the reply.
+fn tokens(model: &ModelJudge, messages: &[Value]) -> (u32, u32) {
+    let text: u32 = messages
+        .iter()
+        .map(|message| text_tokens(message["content"].as_str().unwrap_or_default()))
+        .sum();
+    let limit = ["max_completion_tokens", "max_tokens"]
+        .iter()
+        .find_map(|key| model.endpoint.parameters().get(*key)?.as_u64());
+    let output = limit.and_then(|limit| u32::try_from(limit).ok());
+    (text, output.unwrap_or(VERDICT_TOKENS))
+}
+
+/// The most that a call costs, US dollars.
+pub(super) fn most_usd(model: &ModelJudge, messages: &[Value]) -> f64 {
+    let (text, output) = tokens(model, messages);
+    // Other tokenizers make more of a text than characters / 4.
+    cost(model, text.saturating_mul(2), output)
 }
 
 fn cost(model: &ModelJudge, input_tokens: u32, output_tokens: u32) -> f64 {

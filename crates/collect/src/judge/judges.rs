@@ -206,6 +206,11 @@ impl Judges {
         self.named(&name).cloned()
     }
 
+    /// Names in the configuration.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     /// The judge of a name.
     pub fn named(&self, name: &str) -> Result<&Tree, CollectError> {
         self.by_name.get(name).ok_or_else(|| {

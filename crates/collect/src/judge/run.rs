@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use super::export::export;
 use super::figures::figures;
 use super::gate;
-use super::judges::{Check, Judges};
+use super::judges::{Check, Judges, ModelJudge};
 use super::plan::{Plan, other, rank};
 use super::probes::{PREFIX, probes};
 use super::report::{JudgeFigures, Report, is_call_error};
@@ -32,10 +32,10 @@ const WAITING: usize = 4;
 const COMMANDS: usize = 2;
 
 /// After the first word to stop.
-const FINISHED: &str = "stopped as asked; verdicts that were under way are stored";
+pub(super) const FINISHED: &str = "stopped as asked; verdicts that were under way are stored";
 
 /// After the second.
-const ABANDONED: &str = "stopped as asked; verdicts that were under way are asked for again by the next run";
+pub(super) const ABANDONED: &str = "stopped as asked; verdicts that were under way are asked for again by the next run";
 
 /// What a run needs from the caller.
 pub struct JudgeRun {
@@ -153,16 +153,17 @@ fn unheard(report: &Report, settings: &JudgeSettings) -> Option<String> {
 
 /// A limit means nothing where the price is not known.
 fn check_prices(run: &JudgeRun) -> Result<(), CollectError> {
-    let models = run
-        .upstreams
-        .keys()
-        .filter_map(|judge| Some((run.judges.all().get(*judge)?, run.judges.all()[*judge].model()?)));
-    let unpriced = models
-        .filter(|(_, model)| model.prices.is_none())
-        .map(|(judge, _)| judge.name.clone())
-        .next();
-    match unpriced {
-        Some(name) if run.max_cost_usd.is_some() => Err(config(&format!(
+    let mut judges = run.upstreams.keys().filter_map(|judge| run.judges.all().get(*judge));
+    judges.try_for_each(|judge| match judge.model() {
+        Some(model) => check_price(&judge.name, model, run.max_cost_usd),
+        None => Ok(()),
+    })
+}
+
+/// The same for one model.
+pub(super) fn check_price(name: &str, model: &ModelJudge, max_cost_usd: Option<f64>) -> Result<(), CollectError> {
+    match max_cost_usd {
+        Some(_) if model.prices.is_none() => Err(config(&format!(
             "--max-cost-usd needs prices: set input_usd_per_mtok and output_usd_per_mtok in [judge.judges.{name}]"
         ))),
         _ => Ok(()),

@@ -70,6 +70,7 @@ pub(super) fn word(about: About, source: &str, score: f64) -> Feedback {
         score: Some(score),
         verdict: Some(Verdict::GoodFit),
         comment: None,
+        sampled: None,
     }
 }
 

@@ -121,6 +121,7 @@ impl Traffic {
             score: Some(score),
             verdict: None,
             comment: None,
+            sampled: None,
         }
     }
 

@@ -196,6 +196,7 @@ fn said(id: &str, source: &str) -> Entry {
         score: None,
         verdict: Some(Verdict::GoodFit),
         comment: None,
+        sampled: None,
     })
 }
 

@@ -122,9 +122,10 @@ fn quality_answer(figures: &Figures) -> Answer {
     let paths: Vec<_> = figures.quality.by_path.iter().filter_map(of_path).collect();
     let behind = match all.difference {
         Some(difference) => format!(
-            "{} against the prediction, {} observed",
+            "{} against the prediction, {} observed, of which {} judged",
             gain(difference),
-            count(all.n_observed)
+            count(all.n_observed),
+            count(all.n_judged)
         ),
         None => "expected; nobody has said anything of the answers".to_owned(),
     };

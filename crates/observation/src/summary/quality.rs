@@ -4,6 +4,7 @@ use tiercast_records::journal::Verdict;
 
 use super::bounded::Fold;
 use super::figures::{Bin, QualityFigures, VerdictCounts, Weighted};
+use super::heard::Heard;
 use super::interval::{of_difference, of_mean};
 use super::sum::{Moments, Sum};
 
@@ -19,6 +20,11 @@ pub(crate) struct Quality {
     observed: Moments,
     /// Observed outcomes that were 0 or 1.
     n_two_valued: u64,
+    /// Requests of which a user said something.
+    n_by_users: u64,
+    /// What judges said, and how much of it was 0 or 1.
+    judged: Moments,
+    n_judged_two_valued: u64,
     /// Observed minus predicted, where both are known.
     difference: Moments,
     verdicts: [u64; 4],
@@ -33,9 +39,15 @@ impl Quality {
         }
     }
 
-    pub(crate) fn observe(&mut self, predicted: Option<f64>, observed: f64) {
+    pub(crate) fn observe(&mut self, predicted: Option<f64>, heard: Heard) {
+        let observed = heard.quality;
         self.observed.add(observed);
-        self.n_two_valued += u64::from(observed == 0.0 || observed == 1.0);
+        self.n_two_valued += u64::from(is_two_valued(observed));
+        self.n_by_users += u64::from(heard.by_users);
+        if let Some(judged) = heard.judged {
+            self.judged.add(judged);
+            self.n_judged_two_valued += u64::from(is_two_valued(judged));
+        }
         if let Some(predicted) = predicted {
             self.difference.add(observed - predicted);
         }
@@ -55,6 +67,10 @@ impl Quality {
             n_observed: self.observed.n,
             observed: self.observed.mean(),
             observed_interval: of_mean(&self.observed, self.n_two_valued),
+            n_by_users: self.n_by_users,
+            n_judged: self.judged.n,
+            judged: self.judged.mean(),
+            judged_interval: of_mean(&self.judged, self.n_judged_two_valued),
             difference: self.difference.mean(),
             difference_interval: difference.filter(|_| self.difference.n > 0),
             verdicts: self.verdict_counts(),
@@ -72,12 +88,19 @@ impl Quality {
     }
 }
 
+fn is_two_valued(quality: f64) -> bool {
+    quality == 0.0 || quality == 1.0
+}
+
 impl Fold for Quality {
     fn merge(&mut self, other: &Self) {
         self.n_predicted += other.n_predicted;
         self.predicted.merge(other.predicted);
         self.observed.merge(&other.observed);
         self.n_two_valued += other.n_two_valued;
+        self.n_by_users += other.n_by_users;
+        self.judged.merge(&other.judged);
+        self.n_judged_two_valued += other.n_judged_two_valued;
         self.difference.merge(&other.difference);
         self.verdicts
             .iter_mut()

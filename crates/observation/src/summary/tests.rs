@@ -6,7 +6,7 @@ use tiercast_records::journal::{Path, Role, Served, Verdict};
 
 use super::figures::{Figures, QualityFigures};
 use super::fixture::{answered, call, decided, failed, read};
-use super::{Resolution, Summary, Trace};
+use super::{Heard, Resolution, Summary, Trace};
 
 const TIERS: [(&str, f32, f64); 3] = [("small", 0.6, 0.001), ("mid", 0.8, 0.004), ("large", 0.9, 0.010)];
 
@@ -158,6 +158,46 @@ fn named<'a>(rows: &'a [QualityFigures], name: &str) -> &'a QualityFigures {
 }
 
 #[test]
+fn what_judges_and_users_said_is_told_apart_in_parts_that_are_merged() {
+    let judge = |rate, judged| Heard {
+        quality: judged,
+        by_users: false,
+        judged: Some(judged),
+        rate: Some(rate),
+    };
+    let both = Heard {
+        quality: 0.5,
+        by_users: true,
+        judged: Some(1.0),
+        rate: Some(0.5),
+    };
+    let row = answered(&TIERS, vec![call("small", Role::Chosen, 0.001)]);
+    let part = |heard: &[Heard]| {
+        let mut summary = Summary::default();
+        for heard in heard {
+            summary.serve(&row);
+            summary.observe(&Trace::of(&row), *heard);
+        }
+        summary
+    };
+    let mut whole = part(&[judge(0.05, 0.0), Heard::by_users(0.0)]);
+    whole.merge(&part(&[both]));
+    let quality = whole.figures().quality;
+    for of in [
+        &quality.all,
+        named(&quality.by_path, "direct"),
+        named(&quality.by_tier, "small"),
+    ] {
+        assert_eq!((of.n_observed, of.n_by_users, of.n_judged), (3, 2, 2), "{of:?}");
+        assert_eq!(of.judged, Some(0.5));
+        assert!((of.observed.unwrap() - 0.5 / 3.0).abs() < 1e-9, "{of:?}");
+        assert!(of.judged_interval.is_some());
+    }
+    assert_eq!(quality.judged_at_rates, Some([0.05, 0.5]));
+    assert_eq!(Summary::default().figures().quality.judged_at_rates, None);
+}
+
+#[test]
 fn every_path_has_its_own_quality() {
     let chosen = |tier| vec![call(tier, Role::Chosen, 0.001)];
     let escalated = vec![
@@ -244,7 +284,7 @@ fn feedback_that_comes_later_is_the_same_feedback() {
     let (mut at_once, mut later) = (Summary::default(), Summary::default());
     at_once.add(&row, Some(0.75));
     later.serve(&row);
-    later.observe(&Trace::of(&row), 0.75);
+    later.observe(&Trace::of(&row), Heard::by_users(0.75));
     assert_eq!(at_once.figures(), later.figures());
     later.hear(&Trace::of(&row), Verdict::Overprovisioned);
     let figures = later.figures().quality;

@@ -138,6 +138,7 @@ impl Summary {
             by_tier: by_tier.chain(rest).collect(),
             by_task: quality_by_label(&self.tasks),
             by_cohort: quality_by_label(&self.cohorts),
+            judged_at_rates: self.rates,
             reliability: self.reliability.figures(),
             weighted_by_tier: (tiers.iter())
                 .filter_map(|(name, _, tier)| tier.by_propensity.figures(name))

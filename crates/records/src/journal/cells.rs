@@ -38,6 +38,11 @@ impl<'b> Table<'b> {
         Ok(self.column(name)?.as_string::<i32>())
     }
 
+    /// Whether a column is there: older versions do not have all of them.
+    pub(super) fn has(self, name: &str) -> bool {
+        self.maybe_column(name).is_some()
+    }
+
     /// A column that may have been left out.
     pub(super) fn maybe_text(self, name: &str) -> Option<&'b StringArray> {
         self.maybe_column(name).map(|column| column.as_string::<i32>())

@@ -15,8 +15,11 @@ use parquet::file::metadata::FileMetaData;
 use super::cells::{Known, Table};
 use super::rows::{FeedbackColumns, ServedColumns};
 use super::writing::{feedback_batch, served_batch};
-use super::{Feedback, JOURNAL_VERSION, KIND_KEY, SegmentKind, Served, VERSION_KEY};
+use super::{Feedback, KIND_KEY, SegmentKind, Served, VERSION_KEY};
 use crate::error::{Fault, Problem, RecordsError};
+
+/// Columns that came later, last in their segments, and the first version that has them.
+const ADDED: [(&str, u32); 2] = [("judge_hash", 2), ("sample_rate", 2)];
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 4096;
@@ -110,8 +113,8 @@ fn each_batch(
     };
     let file = File::open(path).map_err(RecordsError::io(path, "opened"))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(broken)?;
-    check_notes(path, kind, builder.metadata().file_metadata())?;
-    check_schema(path, builder.schema(), schema)?;
+    let version = check_notes(path, kind, builder.metadata().file_metadata())?;
+    check_schema(path, builder.schema(), schema, version)?;
     let leaves = builder.parquet_schema().columns().iter().enumerate();
     let wanted: Vec<usize> = leaves
         .filter(|(_, leaf)| !leaf.path().parts().iter().any(|part| leave_out(part)))
@@ -129,8 +132,8 @@ fn each_batch(
     Ok(())
 }
 
-/// Version first: a newer file may differ in everything else.
-fn check_notes(path: &Path, kind: SegmentKind, metadata: &FileMetaData) -> Result<(), RecordsError> {
+/// Its version, which is looked at first: a newer file may differ in everything else.
+fn check_notes(path: &Path, kind: SegmentKind, metadata: &FileMetaData) -> Result<u32, RecordsError> {
     let notes = || metadata.key_value_metadata().into_iter().flatten();
     let note = |key: &str| {
         notes()
@@ -143,10 +146,10 @@ fn check_notes(path: &Path, kind: SegmentKind, metadata: &FileMetaData) -> Resul
             path,
             &format!("its metadata has no number under `{VERSION_KEY}`"),
         )),
-        Some(found) if found > JOURNAL_VERSION => Err(RecordsError::NewerSegment {
+        Some(found) if found > kind.version() => Err(RecordsError::NewerSegment {
             file: path.to_path_buf(),
             found,
-            known: JOURNAL_VERSION,
+            known: kind.version(),
         }),
         Some(_) if note(KIND_KEY) != Some(kind.name()) => {
             let found = note(KIND_KEY).unwrap_or("nothing");
@@ -155,17 +158,23 @@ fn check_notes(path: &Path, kind: SegmentKind, metadata: &FileMetaData) -> Resul
                 &format!("it holds {found} where {} is read", kind.name()),
             ))
         }
-        Some(_) => Ok(()),
+        Some(found) => Ok(found),
     }
 }
 
-fn check_schema(path: &Path, found: &SchemaRef, expected: &SchemaRef) -> Result<(), RecordsError> {
+fn check_schema(path: &Path, found: &SchemaRef, expected: &SchemaRef, version: u32) -> Result<(), RecordsError> {
+    let is_newer = |name: &str| ADDED.iter().any(|(added, since)| *added == name && *since > version);
+    let expected: Vec<_> = expected
+        .fields()
+        .iter()
+        .filter(|field| !is_newer(field.name()))
+        .collect();
     let differs = |(found, expected): (&arrow::datatypes::FieldRef, &arrow::datatypes::FieldRef)| {
         (found != expected).then(|| format!("column `{}` is not as this build writes it", expected.name()))
     };
     let n_columns = found.fields().len();
-    let what = match found.fields().iter().zip(expected.fields()).find_map(differs) {
-        None if n_columns == expected.fields().len() => return Ok(()),
+    let what = match found.fields().iter().zip(expected.iter().copied()).find_map(differs) {
+        None if n_columns == expected.len() => return Ok(()),
         None => format!("it has {n_columns} columns"),
         Some(what) => what,
     };

@@ -4,7 +4,7 @@ use arrow::array::{BooleanArray, StringArray};
 use arrow::datatypes::{Float32Type, Float64Type, Int64Type, UInt32Type};
 
 use super::cells::{FeatureColumns, Known, MaybeNumbers, NumberLists, Table, Words, span, text_at};
-use super::{About, Call, Expected, Feedback, Label, Role, Served, Verdict};
+use super::{About, Call, Expected, Feedback, Label, Role, Sampled, Served, Verdict};
 use crate::error::Fault;
 
 pub(super) struct ServedColumns<'b> {
@@ -213,6 +213,8 @@ pub(super) struct FeedbackColumns<'b> {
     score: MaybeNumbers<'b, Float64Type>,
     verdict: Words<'b, Verdict>,
     comment: Option<&'b StringArray>,
+    judge_hash: Option<Words<'b, Label>>,
+    sample_rate: Option<MaybeNumbers<'b, Float64Type>>,
 }
 
 impl<'b> FeedbackColumns<'b> {
@@ -229,6 +231,14 @@ impl<'b> FeedbackColumns<'b> {
             score: table.maybe_numbers("score")?,
             verdict: table.words("verdict", Verdict::from_name)?,
             comment: table.maybe_text("comment"),
+            judge_hash: table
+                .has("judge_hash")
+                .then(|| table.labels("judge_hash", known))
+                .transpose()?,
+            sample_rate: table
+                .has("sample_rate")
+                .then(|| table.maybe_numbers("sample_rate"))
+                .transpose()?,
         })
     }
 
@@ -244,6 +254,14 @@ impl<'b> FeedbackColumns<'b> {
             score: self.score.at(i),
             verdict: self.verdict.maybe_at(i),
             comment: text_at(self.comment, i),
+            sampled: self.sampled(i),
         }
+    }
+
+    fn sampled(&self, i: usize) -> Option<Sampled> {
+        Some(Sampled {
+            judge_hash: self.judge_hash.as_ref()?.maybe_at(i)?,
+            rate: self.sample_rate.as_ref()?.at(i)?,
+        })
     }
 }

@@ -3,6 +3,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
 use super::*;
@@ -99,6 +102,10 @@ fn feedback(i: usize) -> Feedback {
         score: i.is_multiple_of(3).then_some(0.1),
         verdict: Verdict::ALL.get(i % 5).copied(),
         comment: i.is_multiple_of(4).then(|| "it was ¾ right".to_owned()),
+        sampled: i.is_multiple_of(5).then(|| Sampled {
+            judge_hash: "0123456789abcdef".into(),
+            rate: 0.05,
+        }),
     }
 }
 
@@ -174,6 +181,33 @@ fn feedback_comes_back() {
     })
     .unwrap();
     assert_eq!(found, rows);
+}
+
+/// What a build wrote that knew nothing of judges.
+#[test]
+fn feedback_of_an_older_version_is_read() {
+    let (_folder, path) = in_folder();
+    let rows: Vec<Feedback> = (0..10).map(feedback).collect();
+    let batch = super::writing::feedback_batch(&rows);
+    let batch = batch.project(&[0, 1, 2, 3, 4, 5, 6]).unwrap();
+    let note = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
+    let notes = vec![note(VERSION_KEY, "1"), note(KIND_KEY, "feedback")];
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(notes));
+    let file = fs::File::create(&path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let mut found = Vec::new();
+    read_feedback(&path, &mut |row| {
+        found.push(row);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let plain = |row: &Feedback| Feedback {
+        sampled: None,
+        ..row.clone()
+    };
+    assert_eq!(found, rows.iter().map(plain).collect::<Vec<_>>());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::columns::{
     Column, ONE_LENGTH, features, flags, lists, maybe_numbers, maybe_text, maybe_words, number_lists, numbers,
     structure, text, words,
 };
-use super::{Call, Expected, Feedback, JOURNAL_VERSION, KIND_KEY, Role, SegmentKind, Served, VERSION_KEY, Verdict};
+use super::{Call, Expected, Feedback, KIND_KEY, Role, SegmentKind, Served, VERSION_KEY, Verdict};
 use crate::disk::write_atomically;
 use crate::error::RecordsError;
 
@@ -191,7 +191,7 @@ impl<'f, R: Row> Sink<'f, R> {
 
 fn writer(file: &mut File, schema: SchemaRef, kind: SegmentKind) -> io::Result<ArrowWriter<&mut File>> {
     let notes = vec![
-        KeyValue::new(VERSION_KEY.to_owned(), JOURNAL_VERSION.to_string()),
+        KeyValue::new(VERSION_KEY.to_owned(), kind.version().to_string()),
         KeyValue::new(KIND_KEY.to_owned(), kind.name().to_owned()),
     ];
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("the level is between 1 and 22");
@@ -297,5 +297,7 @@ pub(super) fn feedback_batch(rows: &[Feedback]) -> RecordBatch {
         maybe_numbers::<Float64Type>("score", rows().map(|row| row.score)),
         maybe_words("verdict", rows().map(|row| row.verdict.map(Verdict::name))),
         maybe_text("comment", rows().map(|row| row.comment.as_deref())),
+        maybe_words("judge_hash", rows().map(|row| Some(&*row.sampled.as_ref()?.judge_hash))),
+        maybe_numbers::<Float64Type>("sample_rate", rows().map(|row| Some(row.sampled.as_ref()?.rate))),
     ])
 }

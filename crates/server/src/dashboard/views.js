@@ -82,7 +82,7 @@ function qualityFigure(all) {
 function qualityRemark(all) {
   if (!all.n_observed) return "Nobody has said anything of an answer yet: POST /v1/feedback.";
   const gap = all.difference === null ? "" : ` On the same requests, observed minus predicted is ${within(all.difference, all.difference_interval, difference)}.`;
-  return `${interval(all.observed_interval, quality)}, n = ${count(all.n_observed)}; predicted ${quality(all.predicted)} over all.${gap}`;
+  return `${interval(all.observed_interval, quality)}, n = ${count(all.n_observed)}, of which ${count(all.n_judged)} judged; predicted ${quality(all.predicted)} over all.${gap}`;
 }
 
 function escalatedRemark({ escalations, failures }) {
@@ -141,6 +141,12 @@ export function traffic(timeline, width) {
   ];
 }
 
+function rates(judged) {
+  if (!judged) return "";
+  const [low, high] = judged;
+  return `What was judged was drawn by chance, ${low === high ? share(low) : `${share(low)} to ${share(high)}`} of the answers.`;
+}
+
 export function qualityBy(section, by, width) {
   const rows = section[by].filter((row) => row.requests > 0).map(called);
   if (!rows.length) return soft("Nothing yet.");
@@ -149,11 +155,13 @@ export function qualityBy(section, by, width) {
   return [
     h("figure", qualities(width, drawn, "Observed quality with its interval, and predicted quality"),
       key(["dot", "observed, with a 95 % interval"], ["diamond", "predicted"])),
-    soft("Those who say something of an answer are no random sample: who is cross speaks sooner. n says of how many requests something was said.",
+    soft("Those who say something of an answer are no random sample: who is cross speaks sooner. n says of how many requests something was said. ",
+      rates(section.judged_at_rates),
       rows.length > drawn.length && ` Drawn: the ${drawn.length} with the most requests of ${rows.length}.`),
     folded("quality", [
       label("name", "name"), figure("requests", "requests", count), figure("predicted", "predicted", quality),
       figure("n", "n_observed", count), bounded("observed", "observed", quality),
+      figure("n judged", "n_judged", count), bounded("judged", "judged", quality),
       bounded("observed − predicted", "difference", difference),
       ...["good_fit", "underpowered", "overprovisioned", "failed"].map((verdict) =>
         figure(verdict.replace("_", " "), "verdicts", (verdicts) => count(verdicts[verdict]))),

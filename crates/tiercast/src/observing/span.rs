@@ -32,6 +32,11 @@ impl fmt::Display for Span {
 }
 
 impl Span {
+    /// Whether it is any but all.
+    pub(crate) fn is_given(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
+    }
+
     pub(crate) fn range(&self) -> Result<Range, UsageError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = now.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));

@@ -1,19 +1,22 @@
 //! Quality: by path first, then by label.
 
 use super::{Chart, MOST_ROWS, Section, more, row_name};
-use crate::page::number::{bounds, count, gain, optional, score, shown};
+use crate::page::number::{bounds, count, gain, optional, percent, score, shown};
 use crate::page::table::{Cell, Table, columns};
 use crate::summary::figures::{Bin, Figures, QualityFigures, Weighted};
 
 /// What has to be said wherever feedback is averaged.
-const NO_SAMPLE: &str = "Observed quality is what clients and judges said. They do not speak of a random sample: somebody who is \
-cross speaks sooner. A difference from the prediction may be the sample's. Judge a random sample to know.";
+const NO_SAMPLE: &str = "Observed quality is what clients and judges said. Clients do not speak of a random sample: somebody who is \
+cross speaks sooner. A difference from the prediction may be the sample's.";
+
+/// What is to be done about that.
+const JUDGE_ONE: &str = "Judge a random sample to know: `tiercast judge --journal`.";
 
 pub(super) fn by_path(figures: &Figures) -> Section {
     Section {
         title: "Quality by route",
         text: vec![
-            NO_SAMPLE.to_owned(),
+            format!("{NO_SAMPLE} {}", who_said_it(figures)),
             "Each route on its own, as a good average hides a bad one. Answers of fallbacks come from tiers that the decision did \
              not choose."
                 .to_owned(),
@@ -21,6 +24,26 @@ pub(super) fn by_path(figures: &Figures) -> Section {
         charts: vec![Chart::Paths],
         tables: vec![groups("By route", &figures.quality.by_path, false)],
     }
+}
+
+/// How much judges said, from how large a sample, and how much users.
+fn who_said_it(figures: &Figures) -> String {
+    let (all, rates) = (&figures.quality.all, figures.quality.judged_at_rates);
+    if all.n_judged == 0 {
+        return JUDGE_ONE.to_owned();
+    }
+    let drawn = match rates {
+        None => String::new(),
+        Some([low, high]) if low == high => format!(", drawn by chance at a rate of {}", percent(low)),
+        Some([low, high]) => format!(", drawn by chance at rates of {} to {}", percent(low), percent(high)),
+    };
+    format!(
+        "Of {} answers of which something is known, {} were judged{drawn}, and of {} users said something. What judges said \
+         stands in its own column: it does not depend on who speaks.",
+        count(all.n_observed),
+        count(all.n_judged),
+        count(all.n_by_users)
+    )
 }
 
 pub(super) fn by_label(figures: &Figures) -> Section {
@@ -54,6 +77,8 @@ fn groups(title: &str, rows: &[QualityFigures], is_sorted: bool) -> Table {
         "expected",
         "of which known",
         "observed",
+        "of which judged",
+        "judged",
         "observed - expected",
         "t:verdicts",
     ];
@@ -72,6 +97,8 @@ fn cells(row: &QualityFigures) -> Vec<Cell> {
         optional(row.predicted, score).into(),
         count(row.n_observed).into(),
         Cell::from(optional(row.observed, score)).with(row.observed_interval.map(|interval| bounds(interval, score))),
+        count(row.n_judged).into(),
+        Cell::from(optional(row.judged, score)).with(row.judged_interval.map(|interval| bounds(interval, score))),
         Cell::from(optional(row.difference, gain)).with(row.difference_interval.map(|interval| bounds(interval, gain))),
         verdicts(row).into(),
     ]

@@ -21,6 +21,8 @@ pub struct QualitySection {
     pub by_task: Vec<QualityFigures>,
     /// By cohort.
     pub by_cohort: Vec<QualityFigures>,
+    /// Least and greatest rate at which judges drew answers, where they did: those are a random sample.
+    pub judged_at_rates: Option<[f64; 2]>,
     /// Observed by predicted quality, in tenths of the latter.
     pub reliability: Vec<Bin>,
     /// Observed quality weighted by propensity, of tiers that were chosen by chance in part.
@@ -44,6 +46,14 @@ pub struct QualityFigures {
     pub observed: Option<f64>,
     /// Interval of that: Wilson's for outcomes of 0 and 1, or of few, else by the normal distribution.
     pub observed_interval: Option<Interval>,
+    /// Requests of which a user said something: no random sample.
+    pub n_by_users: u64,
+    /// Requests of which a judge said something, drawn at `judged_at_rates`. Some of them may be of `n_by_users` too.
+    pub n_judged: u64,
+    /// Mean of what judges said.
+    pub judged: Option<f64>,
+    /// Interval of that.
+    pub judged_interval: Option<Interval>,
     /// Mean observed minus predicted quality of the same requests.
     pub difference: Option<f64>,
     /// Interval of that.
