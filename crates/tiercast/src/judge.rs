@@ -20,6 +20,7 @@ use tiercast_collect::run::Stop;
 use tiercast_records::disk::write_atomically;
 use tiercast_records::manifest;
 use tiercast_upstream::client::Client;
+use tiercast_upstream::error::UpstreamError;
 use tiercast_upstream::upstream::Upstream;
 use tokio::sync::watch;
 
@@ -90,7 +91,9 @@ fn open_endpoints(judges: &Judges, plan: &Plan) -> anyhow::Result<BTreeMap<usize
         if let Some(model) = judge.model() {
             let key = model.endpoint.api_key_env().and_then(key_in);
             let upstream = Upstream::new(&judge.name, &model.endpoint, key, &client);
-            upstreams.insert(idx, upstream.map_err(|error| UsageError(format!("judge {error}")))?);
+            // An upstream takes every endpoint for a tier's.
+            let of_judge = |error: UpstreamError| UsageError(error.to_string().replacen("tier `", "judge `", 1));
+            upstreams.insert(idx, upstream.map_err(of_judge)?);
         }
     }
     Ok(upstreams)
