@@ -252,6 +252,11 @@ fn finish(arguments: &CollectArguments, summary: &Summary) -> anyhow::Result<Exi
     for (tier, why) in &summary.tiers_stopped {
         say(&format!("tier `{tier}` was left alone: {why}"));
     }
+    for tier in &summary.tiers_without_logprobs {
+        say(&format!(
+            "tier `{tier}` refuses to give log probabilities: it was asked without them"
+        ));
+    }
     if let Some(why) = &summary.stopped {
         say(&format!("stopped: {why}"));
     }
