@@ -20,6 +20,7 @@ use crate::status::{StatusReport, status};
 mod calls;
 mod tier;
 
+pub(crate) use self::calls::later;
 use self::tier::TierEnd;
 
 /// How much is to be stopped; only ever rises.

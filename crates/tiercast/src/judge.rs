@@ -179,6 +179,13 @@ fn finish(arguments: &JudgeArguments, summary: &Summary, outcomes: &Path) -> any
     if let Some(why) = &summary.stopped {
         say(&format!("stopped: {why}"));
     }
+    // Of a run that ended early the most is not measured yet.
+    for check in summary.report.unmeasured().filter(|_| summary.stopped.is_none()) {
+        say(&format!("not measured: {}", check.sentence()));
+    }
+    if let Some(sentence) = summary.report.uncollected.sentence() {
+        say(&format!("note: {sentence}"));
+    }
     for failure in summary.report.failures() {
         say(&format!("failed: {}", failure.sentence()));
     }
@@ -207,6 +214,9 @@ fn finish(arguments: &JudgeArguments, summary: &Summary, outcomes: &Path) -> any
             } else {
                 ""
             };
+            if summary.report.n_scored() == 0 {
+                say("no reply has a score");
+            }
             say(&format!(
                 "no outcome file was written{before}; the verdicts are kept, and the same command goes on from them"
             ));

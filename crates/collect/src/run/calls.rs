@@ -147,7 +147,7 @@ impl Caller {
 }
 
 /// When to come again, in words.
-fn later(message: &str, wait: Duration) -> String {
+pub(crate) fn later(message: &str, wait: Duration) -> String {
     let minutes = wait.as_secs().div_ceil(60);
     let wait = match minutes {
         0..120 => format!("{minutes} minutes"),
