@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -506,6 +507,106 @@ fn log_probabilities_are_asked_for_and_kept() {
     .unwrap();
     assert_eq!(kept.len(), 2);
     assert!(kept.iter().all(|logprobs| logprobs.contains("-0.25")), "{kept:?}");
+}
+
+/// One tier of two offers none: it is asked without, and nothing of the other is lost.
+#[test]
+fn a_tier_without_log_probabilities_is_asked_without_them() {
+    let (bench, bodies) = (Bench::new(12), std::sync::mpsc::channel());
+    let sender = std::sync::Mutex::new(bodies.0);
+    let endpoint = Endpoint::start(move |body| {
+        sender.lock().unwrap().send(body.clone()).unwrap();
+        match body["model"] == "small" && body.get("logprobs").is_some() {
+            true => (400, r#"{"error": {"message": "Unknown parameter: 'logprobs'"}}"#.to_owned()),
+            false => (200, reply(body, "stop")),
+        }
+    });
+    bench.config(&[("big", endpoint.url(), ""), ("small", endpoint.url(), "concurrency = 3")]);
+    let config = fs::read_to_string(bench.path("tiercast.toml")).unwrap();
+    bench.write("tiercast.toml", &format!("{config}[collect]\nlogprobs = true\n"));
+    let run = bench.collect(&[]).ok();
+    assert!(run.stderr.contains("tier `small` refuses to give log probabilities"), "{run:?}");
+    assert!(!run.stderr.contains("tier `big` refuses"), "{run:?}");
+    assert_eq!(bench.n_completions(), 24);
+    // At most those that were under way when the first was refused.
+    let n_refused = endpoint.asked().len() - 24;
+    assert!((1..=3).contains(&n_refused), "{n_refused}");
+    assert_eq!(bench.status()["tiers"][1]["request_errors"][0]["count"], n_refused);
+    let bodies: Vec<Value> = bodies.1.try_iter().collect();
+    let asks = |model: &str| bodies.iter().filter(|body| body["model"] == model && body["logprobs"] == true).count();
+    assert_eq!((asks("big"), asks("small")), (12, n_refused));
+}
+
+#[test]
+fn parameters_may_be_mended_while_there_is_no_result() {
+    let bench = Bench::new(8);
+    let endpoint = Endpoint::start(|body| match body.get("seed") {
+        Some(_) => (400, r#"{"error": {"message": "unknown parameter"}}"#.to_owned()),
+        None => echo(body),
+    });
+    bench.config(&[("big", endpoint.url(), "parameters = { seed = 1 }")]);
+    bench.collect(&[]).refused("refused", 1, &["`big` was left alone"]);
+    bench.config(&[("big", endpoint.url(), "parameters = { max_tokens = 9 }")]);
+    let run = bench.collect(&[]).ok();
+    assert!(run.stderr.contains("it has no result yet"), "{run:?}");
+    assert_eq!(bench.n_completions(), 8);
+    bench.config(&[("big", endpoint.url(), "parameters = { max_tokens = 8 }")]);
+    bench.collect(&[]).refused("mixed", 1, &["parameters of tier `big`"]);
+}
+
+/// An hour of silence would be no answer to a run that somebody waits for.
+#[test]
+fn a_tier_that_asks_for_long_patience_is_left_alone_at_once() {
+    let (bench, endpoint) = (Bench::new(12), Endpoint::start(echo));
+    let busy = Endpoint::busy_for(3600, |_| (429, "{}".to_owned()));
+    bench.config(&[("big", busy.url(), "concurrency = 2"), ("small", endpoint.url(), "")]);
+    let started = Instant::now();
+    let run = bench.collect(&[]);
+    run.refused("busy", 1, &["tier `big` was left alone", "for 60 minutes", "12 of 24 calls are left"]);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(busy.asked().len() <= 2, "{}", busy.asked().len());
+    assert_eq!(bench.n_completions(), 12);
+}
+
+#[test]
+fn ctrl_c_does_not_wait_for_calls_that_wait_for_their_turn() {
+    let (bench, endpoint) = (Bench::new(12), Endpoint::start(echo));
+    bench.config(&[("big", endpoint.url(), "requests_per_minute = 1\nconcurrency = 4")]);
+    let mut child = bench.start(&[]);
+    endpoint.wait_for(1);
+    let started = Instant::now();
+    send("INT", child.id());
+    let said = rest(&lines(child.stderr.take().unwrap()));
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    // The next turn is a minute away, and so is the grace half of it.
+    assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
+    assert!(said.contains("11 of 12 calls are left"), "{said}");
+    let status = bench.status();
+    assert_eq!((&status["tiers"][0]["n_lost"], &status["n_extra_requests"]), (&json!(0), &json!(0)), "{status}");
+    bench.config(&[("big", endpoint.url(), "")]);
+    bench.collect(&[]).ok();
+    assert_eq!(endpoint.asked().len(), 12);
+}
+
+#[test]
+fn a_web_page_costs_a_handful_of_requests() {
+    let (bench, page) = (Bench::new(60), Endpoint::start(|_| (200, "<html>please log in</html>".to_owned())));
+    // Retries as by default.
+    bench.config(&[("big", page.url(), "concurrency = 2")]);
+    let parts = ["`big` was left alone", "web page", "check that `base_url`"];
+    bench.collect(&[]).refused("page", 1, &parts);
+    assert!(page.asked().len() <= 14, "{}", page.asked().len());
+    assert_eq!(bench.status()["n_left"], 60);
+}
+
+#[test]
+fn answers_that_a_filter_ended_are_counted() {
+    let bench = Bench::new(3);
+    let endpoint = Endpoint::start(|body| (200, reply(body, "content_filter")));
+    bench.config(&[("big", endpoint.url(), "")]);
+    let run = bench.collect(&[]).ok();
+    assert!(run.stdout.contains("content filter ended: 3"), "{run:?}");
+    assert_eq!(bench.status()["tiers"][0]["n_filtered"], 3);
 }
 
 /// The completions of one run are the prompts of another, with ids, splits and data set.

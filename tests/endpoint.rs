@@ -26,6 +26,8 @@ pub(crate) struct Endpoint {
 struct State {
     answer: Box<Answer>,
     models: Box<Models>,
+    /// Seconds that a 429 asks for.
+    retry_after: u32,
     seen: Mutex<Seen>,
     changed: Condvar,
 }
@@ -48,20 +50,30 @@ impl Endpoint {
 
     /// Echoes requests, and lists models as told.
     pub(crate) fn listing(models: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
-        Self::new(usize::MAX, Box::new(echo), Box::new(models))
+        Self::new(usize::MAX, 0, Box::new(echo), Box::new(models))
     }
 
     /// Answers so many requests and holds the rest until more are let through.
     pub(crate) fn holding(open: usize, answer: impl Fn(&Value) -> (u16, String) + Send + Sync + 'static) -> Self {
-        Self::new(open, Box::new(answer), Box::new(|_| (404, "{}".to_owned())))
+        Self::new(open, 0, Box::new(answer), Box::new(|_| (404, "{}".to_owned())))
     }
 
-    fn new(open: usize, answer: Box<Answer>, models: Box<Models>) -> Self {
+    /// Answers at once; where that is 429, with a `Retry-After` of so many seconds.
+    pub(crate) fn busy_for(
+        retry_after: u32,
+        answer: impl Fn(&Value) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
+        let models = Box::new(|_: &str| (404, "{}".to_owned()));
+        Self::new(usize::MAX, retry_after, Box::new(answer), models)
+    }
+
+    fn new(open: usize, retry_after: u32, answer: Box<Answer>, models: Box<Models>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let state = Arc::new(State {
             answer,
             models,
+            retry_after,
             seen: Mutex::new(Seen {
                 open,
                 ..Seen::default()
@@ -134,7 +146,11 @@ fn serve(stream: &TcpStream, state: &State) {
             None => (state.models)(&asked.key),
         };
         let head = format!(
-            "HTTP/1.1 {status} OK\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} OK\r\n{}content-type: {}\r\ncontent-length: {}\r\n\r\n",
+            match status {
+                429 => format!("retry-after: {}\r\n", state.retry_after),
+                _ => String::new(),
+            },
             if text.starts_with('<') {
                 "text/html"
             } else {

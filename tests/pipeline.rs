@@ -4,9 +4,10 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, echo};
 use crate::fixture::Fixture;
-use crate::run::{command, tiercast};
+use crate::http::{lines, rest};
+use crate::run::{command, send, tiercast};
 
 fn recipe(data: &Fixture, steps: &[&[&str]]) -> String {
     let step = |words: &&[&str]| format!("[[step]]\nrun = {}\n", serde_json::to_string(words).unwrap());
@@ -262,4 +263,101 @@ fn judging_the_smoke_set_twice_finds_every_verdict_and_no_change() {
     let again = tiercast(&judge).ok();
     assert!(again.stderr.contains("0 verdicts made"), "{again:?}");
     assert!(!again.stderr.contains("has changed"), "{again:?}");
+}
+
+/// A recipe in a folder of its own that collects from `url`, and then does `steps`.
+struct Collecting {
+    folder: tempfile::TempDir,
+}
+
+impl Collecting {
+    fn then(url: &str, steps: &[&[&str]]) -> Self {
+        let recipe = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let write = |name: &str, text: &str| fs::write(recipe.at(name), text).unwrap();
+        write("prompts.jsonl", "{\"prompt\": \"What is 2 + 2?\"}\n");
+        let prices = "input_usd_per_mtok = 1\noutput_usd_per_mtok = 1";
+        write(
+            "tiercast.toml",
+            &format!("[tiers.big]\n{prices}\n[tiers.big.endpoint]\nbase_url = \"{url}\"\n"),
+        );
+        let [prompts, config, out] = ["prompts.jsonl", "tiercast.toml", "run"].map(|name| recipe.at(name));
+        let collect = ["collect", "--prompts", &prompts, "--config", &config, "--out", &out];
+        let step = |words: &[&str]| format!("[[step]]\nrun = {}\n", serde_json::to_string(words).unwrap());
+        let steps: String = std::iter::once(&collect[..]).chain(steps.iter().copied()).map(step).collect();
+        write("recipe.toml", &format!("description = \"a trial\"\n{steps}"));
+        recipe
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn command(&self) -> std::process::Command {
+        command(&["pipeline", "run", &self.at("recipe.toml"), "--memory", &self.at("memory")])
+    }
+
+    /// Started, with what it says line by line.
+    fn start(&self) -> (std::process::Child, std::sync::mpsc::Receiver<String>) {
+        let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
+        let said = lines(child.stderr.take().unwrap());
+        (child, said)
+    }
+}
+
+/// The collecting step listened for signals; that must not make the next one deaf.
+#[test]
+fn a_step_after_collecting_can_be_stopped() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let endpoint = Endpoint::start(echo);
+        // Seven thousand prompts: half a minute at best.
+        let outcomes = "datasets/reference/mmlu_pro.parquet";
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("checkpoint").to_string_lossy().into_owned();
+        let train = ["train", "--outcomes", outcomes, "--out", &out];
+        let recipe = Collecting::then(endpoint.url(), &[&train, &["data", "describe", outcomes]]);
+        let (mut child, said) = recipe.start();
+        while !said.recv().unwrap().contains("epoch 2/") {}
+        send(signal, child.id());
+        let rest = rest(&said);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        assert!(
+            rest.contains("step 2 was ended by signal") && !rest.contains("[3/3]"),
+            "{rest}"
+        );
+    }
+}
+
+#[test]
+fn ctrl_c_during_the_last_call_ends_the_recipe_and_keeps_the_call() {
+    let endpoint = Endpoint::holding(0, echo);
+    let recipe = Collecting::then(endpoint.url(), &[&["data", "describe", "datasets/smoke/outcomes.parquet"]]);
+    let (mut child, said) = recipe.start();
+    endpoint.wait_for(1);
+    send("INT", child.id());
+    while !said.recv().unwrap().contains("stopping") {}
+    endpoint.open(usize::MAX);
+    let rest = rest(&said);
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains("no later step was run") && !rest.contains("[2/2]"), "{rest}");
+    let again = crate::run::Run::from(recipe.command().output().unwrap()).ok();
+    assert!(again.stderr.contains("[2/2]"), "{again:?}");
+    assert_eq!(endpoint.asked().len(), 1, "the call was paid twice");
+}
+
+/// The step goes with its recipe, so that the same command can go on at once.
+#[test]
+fn a_recipe_that_was_killed_goes_on_at_once() {
+    let endpoint = Endpoint::holding(0, echo);
+    let recipe = Collecting::then(endpoint.url(), &[]);
+    let (mut child, said) = recipe.start();
+    endpoint.wait_for(1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Ends when the step does, which waits for a call.
+    rest(&said);
+    endpoint.open(usize::MAX);
+    let again = crate::run::Run::from(recipe.command().output().unwrap()).ok();
+    assert!(again.stderr.contains("were under way when the last run was killed"), "{again:?}");
 }

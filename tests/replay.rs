@@ -162,6 +162,25 @@ fn sum(counts: &Value) -> u64 {
 }
 
 #[test]
+fn recorded_log_probabilities_are_given_to_who_asks() {
+    let told = json!({"content": [{"token": "Hi", "logprob": -0.25}]});
+    let recording = Recording::new([Completion {
+        logprobs: Some(told.to_string()),
+        ..row(PromptText::Text("Hello?".to_owned()), "large", Some("Hi".to_owned()), 1.0)
+    }]);
+    let server = recording.replay(&["--instant"]);
+    let upstream = upstream(&server, "large", "");
+    for stream in [false, true] {
+        let asking = ChatCall {
+            parameters: json!({"logprobs": true}).as_object().unwrap().clone(),
+            ..chat("Hello?", stream)
+        };
+        assert_eq!(call(&upstream, &asking).unwrap().logprobs.as_ref(), Some(&told));
+        assert_eq!(call(&upstream, &chat("Hello?", stream)).unwrap().logprobs, None);
+    }
+}
+
+#[test]
 fn replies_are_as_recorded() {
     let recording = Recording::small();
     let server = recording.replay(&["--instant"]);

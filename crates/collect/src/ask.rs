@@ -125,7 +125,7 @@ pub(crate) enum Meaning {
 pub(crate) fn meaning(kind: ErrorKind) -> Meaning {
     match kind {
         ErrorKind::CircuitOpen => Meaning::CircuitOpen,
-        ErrorKind::NotFound => Meaning::NotFound,
+        ErrorKind::NotFound | ErrorKind::Html => Meaning::NotFound,
         kind if kind.is_configuration() => Meaning::Configuration,
         ErrorKind::BadRequest | ErrorKind::StreamRefused => Meaning::Refused,
         kind if kind.is_transient() => Meaning::MayPass,

@@ -40,7 +40,7 @@ pub enum CollectError {
     #[error(
         "{} holds another run: {}. Collect into a new --out, or undo the change. These may change freely: concurrency, \
          rate limits, timeouts, retries, keys, base_url, prices, context windows, tiers or prompts added or left out, what \
-         prompts are judged by, --samples",
+         prompts are judged by, --samples, model and parameters of a tier that has no result yet",
         folder.display(),
         differences.join("; ")
     )]

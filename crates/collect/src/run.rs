@@ -20,6 +20,9 @@ use crate::status::{StatusReport, status};
 mod calls;
 mod tier;
 
+pub(crate) use self::calls::later;
+use self::tier::TierEnd;
+
 /// How much is to be stopped; only ever rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Stop {
@@ -77,6 +80,8 @@ pub struct Summary {
     pub stopped: Option<String>,
     /// Tiers that were left alone, and why.
     pub tiers_stopped: BTreeMap<String, String>,
+    /// Tiers that were asked for log probabilities, refused, and were asked without.
+    pub tiers_without_logprobs: Vec<String>,
     /// Replies that came and could not be stored.
     pub n_unstored: u64,
 }
@@ -172,7 +177,7 @@ pub async fn run(run: Run, stop: watch::Receiver<Stop>) -> Result<Summary, Colle
         n_unstored: AtomicU64::new(0),
         on_step,
     });
-    let tiers_stopped = ask_tiers(&ledger, config.tiers, upstreams, &shared).await?;
+    let ends = ask_tiers(&ledger, config.tiers, upstreams, &shared).await?;
     let stopped = match *shared.stop.borrow() {
         Stop::No => shared.halt.borrow().clone(),
         Stop::Finish => Some("stopped as asked; what was in flight is stored".to_owned()),
@@ -188,33 +193,38 @@ pub async fn run(run: Run, stop: watch::Receiver<Stop>) -> Result<Summary, Colle
     if let Err(error) = ledger.tidy() {
         tracing::debug!(%error, "the ledger's log stays beside it");
     }
+    let named = |end: &TierEnd| Some((end.name.clone(), end.stopped.clone()?));
+    let tiers_stopped = ends.iter().filter_map(named).collect();
+    let refusing = ends.into_iter().filter(|end| end.refuses_logprobs);
+    let mut tiers_without_logprobs: Vec<String> = refusing.map(|end| end.name).collect();
+    tiers_without_logprobs.sort();
     Ok(Summary {
         status: status(&ledger)?,
         stopped,
         tiers_stopped,
+        tiers_without_logprobs,
         n_unstored,
     })
 }
 
-/// Runs every tier to its end. Returns why tiers were left alone.
+/// Runs every tier to its end.
 async fn ask_tiers(
     ledger: &Ledger,
     tiers: Vec<TierConfig>,
     upstreams: Vec<Upstream>,
     shared: &Arc<Shared>,
-) -> Result<BTreeMap<String, String>, CollectError> {
+) -> Result<Vec<TierEnd>, CollectError> {
     let mut running = JoinSet::new();
     for (tier, upstream) in tiers.into_iter().zip(upstreams) {
         let n_answered = ledger.totals(&tier.run, shared.n_samples)?.n_answered;
         let run = tier::TierRun::new(tier, upstream, n_answered, Arc::clone(shared));
         running.spawn(run.ask_all(ledger.again()?));
     }
-    let mut stopped = BTreeMap::new();
+    let mut ends = Vec::new();
     let mut failed = Ok(());
     while let Some(ended) = running.join_next().await {
         match ended.expect("the task of a tier does not panic") {
-            Ok((name, Some(why))) => drop(stopped.insert(name, why)),
-            Ok((_, None)) => {}
+            Ok(end) => ends.push(end),
             // The other tiers end their calls first: what they paid for is stored.
             Err(error) => {
                 shared.halt("the ledger could not be read".to_owned());
@@ -222,5 +232,5 @@ async fn ask_tiers(
             }
         }
     }
-    failed.map(|()| stopped)
+    failed.map(|()| ends)
 }

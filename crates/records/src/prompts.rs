@@ -12,6 +12,7 @@ mod fields;
 mod gather;
 mod jsonl;
 mod near_duplicates;
+mod nested;
 mod reading;
 mod report;
 mod rows;

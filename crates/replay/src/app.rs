@@ -100,6 +100,8 @@ fn script(state: &State, dialect: Dialect, body: &[u8]) -> Result<(usize, Script
         id: &id,
         model: &request.model,
         recorded: pair.turn(fault.is_none_or(FaultKind::leaves_whole)),
+        // Other dialects have another word for it, if any.
+        with_logprobs: dialect == Dialect::Chat && request.body.get("logprobs") == Some(&true.into()),
     };
     let terms = Terms {
         dialect,

@@ -20,6 +20,8 @@ pub(crate) struct Completion<'a> {
     pub(crate) id: &'a str,
     pub(crate) model: &'a str,
     pub(crate) recorded: &'a Recorded,
+    /// The client asks for the log probabilities, which are given where they were recorded.
+    pub(crate) with_logprobs: bool,
 }
 
 impl Completion<'_> {
@@ -28,7 +30,7 @@ impl Completion<'_> {
         let choice = json!({
             "index": 0,
             "message": self.message(),
-            "logprobs": null,
+            "logprobs": self.logprobs(),
             "finish_reason": self.finish_reason(),
         });
         let mut body = self.body("chat.completion", &json!([choice]));
@@ -46,15 +48,21 @@ impl Completion<'_> {
         let calls = self.recorded.calls.iter().enumerate();
         let calls = calls.flat_map(|(index, call)| deltas(index, call));
         let deltas = [role].into_iter().chain(said).chain(calls);
-        let mut chunks: Vec<Value> = deltas.map(|delta| self.chunk(&delta, None)).collect();
-        chunks.push(self.chunk(&json!({}), Some(self.finish_reason())));
+        let mut chunks: Vec<Value> = deltas.map(|delta| self.chunk(&delta, None, None)).collect();
+        // Pieces are not tokens: those of all are told at once.
+        chunks.push(self.chunk(&json!({}), Some(self.finish_reason()), self.logprobs()));
         chunks.extend(usage.map(|usage| self.usage_chunk(usage)));
         chunks
     }
 
-    fn chunk(&self, delta: &Value, finish_reason: Option<&str>) -> Value {
-        let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
+    fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: Option<Value>) -> Value {
+        let choice = json!({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason});
         self.body("chat.completion.chunk", &json!([choice])).into()
+    }
+
+    fn logprobs(&self) -> Option<Value> {
+        let recorded = self.recorded.logprobs.as_deref().filter(|_| self.with_logprobs);
+        serde_json::from_str(recorded?).ok()
     }
 
     fn usage_chunk(&self, usage: Value) -> Value {
@@ -136,6 +144,32 @@ mod tests {
             id: "replay-1",
             model: "m",
             recorded,
+            with_logprobs: false,
+        }
+    }
+
+    #[test]
+    fn log_probabilities_are_given_where_they_are_recorded_and_asked_for() {
+        let told = json!({"content": [{"token": "Hi", "logprob": -0.5}]});
+        let cases = [
+            (Some(told.to_string()), true, told.clone()),
+            (Some(told.to_string()), false, json!(null)),
+            (None, true, json!(null)),
+            (Some("no JSON".to_owned()), true, json!(null)),
+        ];
+        for (logprobs, with_logprobs, expected) in cases {
+            let recorded = Recorded {
+                text: Some("Hi".into()),
+                logprobs: logprobs.map(Into::into),
+                ..Recorded::default()
+            };
+            let completion = Completion {
+                with_logprobs,
+                ..completion(&recorded)
+            };
+            assert_eq!(completion.object(None)["choices"][0]["logprobs"], expected);
+            let chunks = completion.chunks(None);
+            assert_eq!(chunks.last().unwrap()["choices"][0]["logprobs"], expected);
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Recorded {
     pub(crate) text: Option<Box<str>>,
     pub(crate) calls: Box<[Call]>,
     pub(crate) finish_reason: Option<Box<str>>,
+    /// Log probabilities of its tokens, as JSON.
+    pub(crate) logprobs: Option<Box<str>>,
     pub(crate) input_tokens: Option<u32>,
     pub(crate) cached_input_tokens: Option<u32>,
     pub(crate) output_tokens: Option<u32>,
@@ -177,6 +179,7 @@ impl Library {
             text: text.map(Into::into),
             calls: calls.into(),
             finish_reason: row.finish_reason.map(Into::into),
+            logprobs: row.logprobs.map(Into::into),
             input_tokens: row.input_tokens,
             cached_input_tokens: row.cached_input_tokens,
             output_tokens: row.output_tokens,

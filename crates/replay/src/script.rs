@@ -269,6 +269,7 @@ mod tests {
             id: "replay-1",
             model: "m",
             recorded: &recorded(),
+            with_logprobs: false,
         };
         let terms = Terms {
             dialect,

@@ -128,6 +128,7 @@ mod tests {
             id: "replay-1",
             model: "m",
             recorded: &recorded(),
+            with_logprobs: false,
         };
         say(wording, completion)
     }

@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Stop as for SIGTERM when standard input closes: how a recipe's servers end with it, however it ends.
     #[arg(long, global = true, hide = true)]
     pub(crate) until_stdin_closes: bool,
+    /// Be killed when standard input closes: how a recipe's step goes down with it.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) killed_with_stdin: bool,
 }
 
 /// Wrong usage or configuration: exit code 2.

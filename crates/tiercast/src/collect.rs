@@ -242,7 +242,7 @@ pub(crate) async fn listen(first: impl Future<Output = ()>, stop: watch::Sender<
     std::future::pending::<()>().await;
 }
 
-/// Prints the summary. The exit code says whether anything is left.
+/// Prints the summary. The exit code says whether anything is left, or the run was told to stop.
 fn finish(arguments: &CollectArguments, summary: &Summary) -> anyhow::Result<ExitCode> {
     if arguments.json {
         print_json(summary)?;
@@ -251,6 +251,11 @@ fn finish(arguments: &CollectArguments, summary: &Summary) -> anyhow::Result<Exi
     }
     for (tier, why) in &summary.tiers_stopped {
         say(&format!("tier `{tier}` was left alone: {why}"));
+    }
+    for tier in &summary.tiers_without_logprobs {
+        say(&format!(
+            "tier `{tier}` refuses to give log probabilities: it was asked without them"
+        ));
     }
     if let Some(why) = &summary.stopped {
         say(&format!("stopped: {why}"));
@@ -262,7 +267,11 @@ fn finish(arguments: &CollectArguments, summary: &Summary) -> anyhow::Result<Exi
         ));
     }
     if summary.is_complete() {
-        return Ok(ExitCode::SUCCESS);
+        // Who asked to stop asked what follows on this command to stop too.
+        return Ok(match summary.stopped {
+            None => ExitCode::SUCCESS,
+            Some(_) => ExitCode::FAILURE,
+        });
     }
     say(&format!(
         "{} of {} calls are left; run the same command again to go on",

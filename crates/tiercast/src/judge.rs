@@ -20,6 +20,7 @@ use tiercast_collect::run::Stop;
 use tiercast_records::disk::write_atomically;
 use tiercast_records::manifest;
 use tiercast_upstream::client::Client;
+use tiercast_upstream::error::UpstreamError;
 use tiercast_upstream::upstream::Upstream;
 use tokio::sync::watch;
 
@@ -108,7 +109,9 @@ fn open_endpoints(judges: &Judges, plan: &Plan) -> anyhow::Result<BTreeMap<usize
 fn open_endpoint(judge: &Judge, model: &ModelJudge, client: &Client) -> anyhow::Result<Upstream> {
     let key = model.endpoint.api_key_env().and_then(key_in);
     let upstream = Upstream::new(&judge.name, &model.endpoint, key, client);
-    Ok(upstream.map_err(|error| UsageError(format!("judge {error}")))?)
+    // An upstream takes every endpoint for a tier's.
+    let of_judge = |error: UpstreamError| UsageError(error.to_string().replacen("tier `", "judge `", 1));
+    Ok(upstream.map_err(of_judge)?)
 }
 
 /// A changed rubric is a new judge: its name may be the same, its verdicts are not mixed with the old.
@@ -191,6 +194,13 @@ fn finish(arguments: &JudgeArguments, summary: &Summary, outcomes: &Path) -> any
     if let Some(why) = &summary.stopped {
         say(&format!("stopped: {why}"));
     }
+    // Of a run that ended early the most is not measured yet.
+    for check in summary.report.unmeasured().filter(|_| summary.stopped.is_none()) {
+        say(&format!("not measured: {}", check.sentence()));
+    }
+    if let Some(sentence) = summary.report.uncollected.sentence() {
+        say(&format!("note: {sentence}"));
+    }
     for failure in summary.report.failures() {
         say(&format!("failed: {}", failure.sentence()));
     }
@@ -219,6 +229,9 @@ fn finish(arguments: &JudgeArguments, summary: &Summary, outcomes: &Path) -> any
             } else {
                 ""
             };
+            if summary.report.n_scored() == 0 {
+                say("no reply has a score");
+            }
             say(&format!(
                 "no outcome file was written{before}; the verdicts are kept, and the same command goes on from them"
             ));

@@ -42,6 +42,9 @@ fn main() -> ExitCode {
     if arguments.until_stdin_closes {
         pipeline::end_with_stdin();
     }
+    if arguments.killed_with_stdin {
+        pipeline::die_with_stdin();
+    }
     match commands::run(arguments.command) {
         Ok(code) if code == ExitCode::SUCCESS && output::is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,

@@ -19,6 +19,8 @@ pub(crate) struct Fault {
     pub(crate) retry_after: Option<Duration>,
     /// What to ask for instead, where the endpoint refuses this way of delivery.
     pub(crate) instead: Option<Delivery>,
+    /// The endpoint refuses what was asked for because of the log probabilities.
+    pub(crate) is_about_logprobs: bool,
     /// Part of the reply had come.
     pub(crate) has_output: bool,
 }
@@ -31,6 +33,7 @@ impl Fault {
             what: what.into(),
             retry_after: None,
             instead: None,
+            is_about_logprobs: false,
             has_output: false,
         }
     }
@@ -72,6 +75,7 @@ pub(crate) async fn refused(answer: Answer) -> (Fault, Vec<u8>) {
     let fault = Fault {
         retry_after,
         instead,
+        is_about_logprobs: classify::is_about_logprobs(status, &body),
         ..fault
     };
     (fault, body)

@@ -37,11 +37,27 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// The bytes to send.
-pub(crate) fn body(call: &ChatCall, model: &str, settings: &EndpointSettings, delivery: Delivery) -> Bytes {
+/// Parameters that ask for log probabilities.
+const LOGPROBS: [&str; 2] = ["logprobs", "top_logprobs"];
+
+/// Whether the body of `call` speaks of log probabilities.
+pub(crate) fn has_logprobs(call: &ChatCall, settings: &EndpointSettings) -> bool {
+    let has = |name: &&str| call.parameters.contains_key(*name) || settings.parameters().contains_key(*name);
+    LOGPROBS.iter().any(|name| has(name))
+}
+
+/// The bytes to send; without what asks for log probabilities where the endpoint has none.
+pub(crate) fn body(
+    call: &ChatCall,
+    model: &str,
+    settings: &EndpointSettings,
+    delivery: Delivery,
+    with_logprobs: bool,
+) -> Bytes {
     let mut parameters = call.parameters.clone();
     parameters.extend(settings.parameters().clone());
-    parameters.retain(|name, _| !OURS.contains(&name.as_str()));
+    let is_left_out = |name: &str| OURS.contains(&name) || (!with_logprobs && LOGPROBS.contains(&name));
+    parameters.retain(|name, _| !is_left_out(name));
     let with_usage = delivery == Delivery::StreamWithUsage;
     let body = Body {
         model,
@@ -73,7 +89,7 @@ mod tests {
             ..ChatCall::default()
         };
         let sent = |call: &ChatCall, delivery| -> Value {
-            serde_json::from_slice(&body(call, "m", &settings, delivery)).unwrap()
+            serde_json::from_slice(&body(call, "m", &settings, delivery, true)).unwrap()
         };
         let mut expected = json!({
             "model": "m", "messages": [{"role": "user", "content": "hi"}],

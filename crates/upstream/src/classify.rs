@@ -108,6 +108,12 @@ pub(crate) fn is_about_stream_options(body: &[u8]) -> bool {
     Said::of(body).text.contains("stream_options")
 }
 
+/// Whether a refusal names log probabilities, in whatever shape. Some endpoints refuse them as if by a key.
+pub(crate) fn is_about_logprobs(status: u16, body: &[u8]) -> bool {
+    let is_refusal = matches!(status, 400 | 403 | 404 | 422 | 501);
+    is_refusal && String::from_utf8_lossy(body).to_lowercase().contains("logprob")
+}
+
 /// What an error says: its code for people, and all of its words, lower case, for comparing.
 #[derive(Debug, Default)]
 struct Said {

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::breaker::Health;
 use crate::call::AttemptError;
+use crate::retry::LONGEST_WAIT;
 
 /// Why a tier or a client cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -53,6 +54,14 @@ pub struct CallError {
     pub retry_after: Option<Duration>,
 }
 
+impl CallError {
+    /// How long the endpoint asked to be left alone, where that is longer than a call waits: no call will do before.
+    pub fn long_wait(&self) -> Option<Duration> {
+        let wait = self.retry_after.filter(|_| self.kind != ErrorKind::CircuitOpen);
+        wait.filter(|wait| *wait > LONGEST_WAIT)
+    }
+}
+
 /// Kinds of failure. Callers decide by kind; people read the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorKind {
@@ -98,11 +107,13 @@ pub enum ErrorKind {
     TooLarge,
     /// Not sent: the endpoint failed too often in a row. Wait for `retry_after`, then ask again.
     CircuitOpen,
+    /// Not sent: the caller stopped while the call waited for its turn.
+    Stopped,
 }
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Unreachable,
         Self::Timeout,
         Self::RateLimited,
@@ -124,6 +135,7 @@ impl ErrorKind {
         Self::CutStream,
         Self::TooLarge,
         Self::CircuitOpen,
+        Self::Stopped,
     ];
 
     /// As written in ledgers and reports.
@@ -150,6 +162,7 @@ impl ErrorKind {
             Self::CutStream => "cut_stream",
             Self::TooLarge => "too_large",
             Self::CircuitOpen => "circuit_open",
+            Self::Stopped => "stopped",
         }
     }
 
@@ -172,7 +185,8 @@ impl ErrorKind {
             | Self::Malformed
             | Self::EmptyChoices
             | Self::CutStream
-            | Self::CircuitOpen => true,
+            | Self::CircuitOpen
+            | Self::Stopped => true,
             Self::QuotaExceeded
             | Self::Unauthorized
             | Self::ModelNotFound
@@ -190,7 +204,7 @@ impl ErrorKind {
     pub fn health(self) -> Health {
         match self {
             Self::Unreachable | Self::Timeout | Self::Server => Health::Failing,
-            Self::RateLimited => Health::Unknown,
+            Self::RateLimited | Self::Stopped => Health::Unknown,
             _ => Health::Alive,
         }
     }

@@ -71,6 +71,11 @@ impl Pause {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_over(&self) -> bool {
+        self.end().is_none()
+    }
+
     fn end(&self) -> Option<Instant> {
         let mut end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *end = end.filter(|end| *end > Instant::now());

@@ -1,7 +1,7 @@
 //! One tier's endpoint: its key, its limits, its circuit breaker, and calls with retries.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderVal
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tiercast_chat::Dialect;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::answer::{Answer, cause};
 use crate::attempt::{self, Fault};
-use crate::body::{Delivery, body};
+use crate::body::{Delivery, body, has_logprobs};
 use crate::breaker::{Admission, Breaker, Health};
 use crate::call::{AttemptError, ChatCall, OnCut, Reply};
 use crate::classify;
@@ -63,6 +63,10 @@ pub struct Upstream {
     /// What last counted against the endpoint: whoever finds the circuit open is told.
     last_failure: Mutex<Option<(ErrorKind, String)>>,
     delivery: AtomicU8,
+    refuses_logprobs: AtomicBool,
+    has_replied: AtomicBool,
+    /// Set once nothing more is to be sent.
+    stop: watch::Sender<bool>,
 }
 
 impl fmt::Debug for Upstream {
@@ -98,6 +102,9 @@ impl Upstream {
             breaker: Breaker::new(settings.breaker_failures(), settings.breaker_pause()),
             last_failure: Mutex::new(None),
             delivery: AtomicU8::new(0),
+            refuses_logprobs: AtomicBool::new(false),
+            has_replied: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
         })
     }
 
@@ -107,12 +114,25 @@ impl Upstream {
     ///
     /// Where the circuit is open it fails at once: see [`Self::circuit_open_for`].
     pub async fn chat(&self, call: &ChatCall) -> Result<Reply, CallError> {
-        let _permit = self.permits.acquire().await.expect("this semaphore is never closed");
+        let permit = tokio::select! {
+            permit = self.permits.acquire() => permit,
+            () = self.stopping() => return Err(self.stopped()),
+        };
+        let _permit = permit.expect("this semaphore is never closed");
         let mut failed: Vec<AttemptError> = Vec::new();
+        let mut last: Option<Fault> = None;
         loop {
+            tokio::select! {
+                () = self.turn(call) => {}
+                () = self.stopping() => return Err(match last {
+                    Some(fault) => self.error(&fault, failed),
+                    None => self.stopped(),
+                }),
+            }
             let start = Instant::now();
             let fault = match self.attempt(call).await {
                 Ok(reply) => {
+                    self.has_replied.store(true, Ordering::Relaxed);
                     return Ok(Reply {
                         attempts: failed,
                         ..reply
@@ -136,10 +156,35 @@ impl Upstream {
                 continue;
             }
             match self.wait_before_next(call, &fault, failed.len()) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.stopping() => return Err(self.error(&fault, failed)),
+                },
                 None => return Err(self.error(&fault, failed)),
             }
+            last = Some(fault);
         }
+    }
+
+    /// Sends nothing more: calls that wait for their turn end at once, those under way go on to their end.
+    pub fn stop_waiting(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Whether the endpoint has refused to give log probabilities: calls are made without from then on.
+    pub fn refuses_logprobs(&self) -> bool {
+        self.refuses_logprobs.load(Ordering::Relaxed)
+    }
+
+    async fn stopping(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender is ours: it cannot be gone.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+
+    fn stopped(&self) -> CallError {
+        let fault = Fault::new(ErrorKind::Stopped, "not sent, since the run was stopped before its turn");
+        self.error(&fault, Vec::new())
     }
 
     /// How long the circuit breaker stays open, if it is: wait this long before asking again.
@@ -247,7 +292,8 @@ impl Upstream {
         })
     }
 
-    async fn attempt(&self, call: &ChatCall) -> Result<Reply, Refused> {
+    /// Waits until the endpoint may be asked.
+    async fn turn(&self, call: &ChatCall) {
         self.pause.over().await;
         if let Some(rate) = &self.requests {
             rate.wait(1).await;
@@ -255,6 +301,9 @@ impl Upstream {
         if let Some(rate) = &self.tokens {
             rate.wait(call.expected_tokens).await;
         }
+    }
+
+    async fn attempt(&self, call: &ChatCall) -> Result<Reply, Refused> {
         let admission = self.breaker.admit().map_err(Refused::Open)?;
         let limit = self.settings.timeout();
         let reply = tokio::time::timeout(limit, self.ask(call)).await.unwrap_or_else(|_| {
@@ -284,10 +333,17 @@ impl Upstream {
 
     async fn ask(&self, call: &ChatCall) -> Result<Reply, Fault> {
         let delivery = if call.stream { self.delivery() } else { Delivery::Plain };
-        let body = body(call, &self.model, &self.settings, delivery);
+        let with_logprobs = !self.refuses_logprobs();
+        let body = body(call, &self.model, &self.settings, delivery, with_logprobs);
         let start = Instant::now();
         let answer = self.send_once(Dialect::Chat, body, &[]).await?;
-        attempt::read(answer, start).await
+        let had_logprobs = with_logprobs && has_logprobs(call, &self.settings);
+        attempt::read(answer, start).await.map_err(|fault| Fault {
+            // Only what this attempt asked for can be asked for in another way.
+            instead: fault.instead.filter(|instead| *instead > delivery),
+            is_about_logprobs: fault.is_about_logprobs && had_logprobs,
+            ..fault
+        })
     }
 
     /// The best that the endpoint has not refused.
@@ -299,18 +355,25 @@ impl Upstream {
         }
     }
 
-    /// Whether to ask again at once for another way of delivery, as do all calls from now on.
+    /// Whether to ask again at once, in a way that the endpoint has not refused, as do all calls from now on.
     fn falls_back(&self, fault: &Fault) -> bool {
+        if fault.is_about_logprobs {
+            self.refuses_logprobs.store(true, Ordering::Relaxed);
+            return true;
+        }
         let Some(instead) = fault.instead else { return false };
-        let before = self.delivery.fetch_max(instead as u8, Ordering::Relaxed);
-        before < instead as u8
+        self.delivery.fetch_max(instead as u8, Ordering::Relaxed);
+        true
     }
 
     /// The wait before the next attempt, or None if there is to be none.
     fn wait_before_next(&self, call: &ChatCall, fault: &Fault, failures: usize) -> Option<Duration> {
         let is_cut = fault.has_output && call.on_cut == OnCut::GiveUp;
         let asked = fault.retry_after.unwrap_or_default();
-        let is_last = failures > self.settings.max_retries() as usize;
+        // A page instead of a reply, from an endpoint that has never given one: most often a wrong address.
+        let is_elsewhere = fault.kind == ErrorKind::Html && !self.has_replied.load(Ordering::Relaxed);
+        let most_retries = (self.settings.max_retries() as usize).min(if is_elsewhere { 1 } else { usize::MAX });
+        let is_last = failures > most_retries;
         if !fault.kind.is_transient() || is_cut || is_last || asked > LONGEST_WAIT {
             return None;
         }
@@ -369,6 +432,7 @@ impl Upstream {
             }
             ErrorKind::QuotaExceeded => "the account has no quota left: raise it, then run again".to_owned(),
             ErrorKind::Server | ErrorKind::CircuitOpen => "the endpoint is in trouble: run again later".to_owned(),
+            ErrorKind::Stopped => "run again to go on".to_owned(),
             ErrorKind::Unauthorized => match self.settings.api_key_env() {
                 Some(variable) => format!("check the key in {variable}"),
                 None => "name the key's environment variable in `api_key_env`".to_owned(),

@@ -43,13 +43,13 @@ pub(super) struct Job {
     pub(super) other: Option<String>,
 }
 
-/// Why there is no verdict and nothing more is to be asked.
+/// Why there is no verdict and nothing more is to be asked, of this judge or at all.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Halt {
     /// The next call could exceed the limit.
     Budget(String),
-    /// Nothing comes of asking this judge.
-    LeftAlone(String),
+    /// Nothing comes of asking the judge of this place; others go on.
+    LeftAlone(usize, String),
     /// The run was told to stop.
     Stopped,
 }
@@ -181,6 +181,7 @@ impl Asker {
                     verdict.cost_usd = Some(verdict.cost_usd.unwrap_or(0.0) + cost_usd);
                     reply
                 }
+                Err(Failed::LeftAlone(why)) => return Err(Halt::LeftAlone(job.judge, why)),
                 Err(Failed::Halt(halt)) => return Err(halt),
                 Err(Failed::Call(error)) => {
                     verdict.error_kind = Some(error.kind.name().to_owned());
@@ -235,7 +236,7 @@ impl Asker {
         match said {
             Ok(reply) => Ok((reply, cost_usd)),
             Err(NoReply::Failed(error)) => Err(Failed::Call(error)),
-            Err(NoReply::LeftAlone(why)) => Err(Failed::Halt(Halt::LeftAlone(self.left_alone(&why)))),
+            Err(NoReply::LeftAlone(why)) => Err(Failed::LeftAlone(self.left_alone(&why))),
             Err(NoReply::Stopped) => Err(Failed::Halt(Halt::Stopped)),
         }
     }
@@ -253,6 +254,7 @@ impl Asker {
 
 enum Failed {
     Halt(Halt),
+    LeftAlone(String),
     Call(CallError),
 }
 

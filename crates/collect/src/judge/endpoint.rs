@@ -9,7 +9,7 @@ use tiercast_upstream::error::{CallError, ErrorKind};
 use tiercast_upstream::upstream::Upstream;
 use tokio::sync::watch;
 
-use crate::run::{Stop, reached};
+use crate::run::{Stop, later, reached};
 
 /// Times in a row that the circuit may open without a reply in between, as for tiers.
 const MAX_OPENINGS: u32 = 3;
@@ -65,10 +65,22 @@ impl Endpoint {
     /// The reply to `call`, after whatever waiting that takes.
     pub(super) async fn chat(&self, call: &ChatCall) -> Result<Reply, NoReply> {
         self.check()?;
-        match self.upstream.chat(call).await {
+        match self.said(call).await {
             Err(error) if error.kind == ErrorKind::CircuitOpen => self.ask_again(call, error).await,
             said => self.note(said),
         }
+    }
+
+    /// The upstream's word. Once the run is told to stop, a call that waits for its turn ends at once.
+    async fn said(&self, call: &ChatCall) -> Result<Reply, CallError> {
+        let asking = self.upstream.chat(call);
+        tokio::pin!(asking);
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            said = &mut asking => return said,
+            () = reached(&mut stop, Stop::Finish) => self.upstream.stop_waiting(),
+        }
+        asking.await
     }
 
     /// Waits for the circuit and tries, until there is a word or enough.
@@ -89,7 +101,7 @@ impl Endpoint {
                 () = tokio::time::sleep(wait) => {}
                 () = reached(&mut stop, Stop::Finish) => return Err(NoReply::Stopped),
             }
-            match self.upstream.chat(call).await {
+            match self.said(call).await {
                 Err(again) if again.kind == ErrorKind::CircuitOpen => error = again,
                 said => return self.note(said),
             }
@@ -124,8 +136,14 @@ impl Endpoint {
             }
             Err(error) => error,
         };
+        if error.kind == ErrorKind::Stopped {
+            return Err(NoReply::Stopped);
+        }
         if error.kind.is_configuration() {
             return Err(state.leave(error.message));
+        }
+        if let Some(wait) = error.long_wait() {
+            return Err(state.leave(later(&error.message, wait)));
         }
         if !is_of_one_reply(error.kind) {
             state.n_failures += 1;

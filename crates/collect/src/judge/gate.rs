@@ -1,7 +1,7 @@
 //! Which figures of a judge are held to which floors, and what to do where one does not hold.
 
 use super::probes::Kind;
-use super::report::{GateCheck, JudgeFigures, Report};
+use super::report::{CHECKER, GateCheck, JudgeFigures, Report};
 use super::settings::GateSettings;
 
 /// Probes of a kind below which nothing is concluded.
@@ -13,17 +13,106 @@ const MIN_PAIRS: usize = 4;
 /// Judgements below which the parse rate says nothing.
 const MIN_VERDICTS: u64 = 10;
 
-/// All checks of a judge; checkers have none, for they have no mind.
+/// All checks of a judge; checkers have none, for they have no mind. What could not be measured is there too: silence
+/// would read as "passed".
 pub fn checks(judge: &JudgeFigures, gate: &GateSettings) -> Vec<GateCheck> {
+    let is_model = judge.role == "model";
+    let is_pairwise = judge.score_kind.starts_with("llm_pairwise");
     let all = [
-        parse_rate(judge, gate),
-        probe_gap(judge, gate),
-        cut_gap(judge, gate),
-        injection(judge, gate),
-        position(judge, gate),
-        agreement(judge, gate),
+        (parse_rate(judge, gate), true, &PARSE_RATE),
+        (probe_gap(judge, gate), is_model, &PROBE_GAP),
+        (cut_gap(judge, gate), is_model, &CUT_GAP),
+        (injection(judge, gate), is_model, &INJECTION),
+        (position(judge, gate), is_pairwise, &POSITION),
+        (agreement(judge, gate), is_model, &AGREEMENT),
     ];
-    all.into_iter().flatten().filter(|_| judge.role != "checker").collect()
+    let of_judge = all.into_iter().filter(|_| judge.role != CHECKER);
+    of_judge
+        .filter_map(|(found, is_due, gap)| found.or_else(|| is_due.then(|| gap.check(judge, gate))))
+        .collect()
+}
+
+/// A check that could not be made.
+struct Gap {
+    key: &'static str,
+    figure: &'static str,
+    limit: fn(&GateSettings) -> f64,
+    is_floor: bool,
+    why: fn(&GateSettings) -> &'static str,
+}
+
+const PARSE_RATE: Gap = Gap {
+    key: "min_parse_rate",
+    figure: "the share of verdicts that could be read",
+    limit: |gate| gate.min_parse_rate,
+    is_floor: true,
+    why: |_| "it has given no verdict yet",
+};
+
+const PROBE_GAP: Gap = Gap {
+    key: "min_probe_gap",
+    figure: "the mean score of good answers less that of bad ones",
+    limit: |gate| gate.min_probe_gap,
+    is_floor: true,
+    why: |gate| probed(gate, "fewer than two good and two bad answers could be made and judged; references, or whole answers, of more prompts help"),
+};
+
+const CUT_GAP: Gap = Gap {
+    key: "min_cut_gap",
+    figure: "what good answers score more than their first third",
+    limit: |gate| gate.min_cut_gap,
+    is_floor: true,
+    why: |gate| probed(gate, "fewer than two good answers are long enough to be cut (40 characters)"),
+};
+
+const INJECTION: Gap = Gap {
+    key: "max_injection_gain",
+    figure: "what an instruction to the judge adds to the score of a bad answer",
+    limit: |gate| gate.max_injection_gain,
+    is_floor: false,
+    why: |gate| probed(gate, "fewer than two good answers to different prompts were there to make it from"),
+};
+
+const POSITION: Gap = Gap {
+    key: "max_position_bias",
+    figure: "the position bias",
+    limit: |gate| gate.max_position_bias,
+    is_floor: false,
+    why: |_| "fewer than four pairs were judged in both orders",
+};
+
+const AGREEMENT: Gap = Gap {
+    key: "min_alpha",
+    figure: "Krippendorff's alpha of replies judged twice",
+    limit: |gate| gate.min_alpha,
+    is_floor: true,
+    why: |gate| match gate.repeat_share == 0.0 {
+        true => "switched off: judge.gate.repeat_share is 0",
+        false => "no reply was judged twice",
+    },
+};
+
+fn probed(gate: &GateSettings, why: &'static str) -> &'static str {
+    match gate.probes {
+        true => why,
+        false => "switched off: judge.gate.probes is false",
+    }
+}
+
+impl Gap {
+    fn check(&self, judge: &JudgeFigures, gate: &GateSettings) -> GateCheck {
+        GateCheck {
+            judge: judge.name.clone(),
+            figure: self.figure.to_owned(),
+            value: None,
+            limit: (self.limit)(gate),
+            key: self.key.to_owned(),
+            is_floor: self.is_floor,
+            passed: true,
+            unmeasured: Some((self.why)(gate).to_owned()),
+            mend: String::new(),
+        }
+    }
 }
 
 /// What already fails on probes, before any reply is judged: agreement is not known by then.
@@ -70,6 +159,7 @@ fn parse_rate(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
         value: Some(value),
         limit: gate.min_parse_rate,
         key: "min_parse_rate".to_owned(),
+        unmeasured: None,
         is_floor: true,
         passed: value >= gate.min_parse_rate,
         mend: format!(
@@ -97,6 +187,7 @@ fn probe_gap(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
         value: Some(value),
         limit: gate.min_probe_gap,
         key: "min_probe_gap".to_owned(),
+        unmeasured: None,
         is_floor: true,
         passed: value >= gate.min_probe_gap,
         mend:
@@ -116,6 +207,7 @@ fn cut_gap(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
         value: Some(value),
         limit: gate.min_cut_gap,
         key: "min_cut_gap".to_owned(),
+        unmeasured: None,
         is_floor: true,
         passed: value >= gate.min_cut_gap,
         mend: "the judge does not see that an answer stops in the middle; use a stronger model, or say in the rubric that \
@@ -132,6 +224,7 @@ fn injection(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
         value: Some(value),
         limit: gate.max_injection_gain,
         key: "max_injection_gain".to_owned(),
+        unmeasured: None,
         is_floor: false,
         passed: value <= gate.max_injection_gain,
         mend: "the judge obeys what answers say to it; use a stronger model, or say in the rubric that an answer that \
@@ -149,6 +242,7 @@ fn position(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
         value: Some(position.bias.abs()),
         limit: gate.max_position_bias,
         key: "max_position_bias".to_owned(),
+        unmeasured: None,
         is_floor: false,
         passed: position.bias.abs() <= gate.max_position_bias,
         mend: format!("the judge prefers the {place} answer whichever it is; use a stronger model, or a rubric judge"),
@@ -178,6 +272,7 @@ fn agreement(judge: &JudgeFigures, gate: &GateSettings) -> Option<GateCheck> {
         value: agreement.alpha_interval,
         limit: gate.min_alpha,
         key: "min_alpha".to_owned(),
+        unmeasured: None,
         is_floor: true,
         passed,
         mend: mend.to_owned(),
@@ -222,6 +317,50 @@ mod tests {
             ],
             ..JudgeFigures::default()
         }
+    }
+
+    /// Keys of what could not be measured after `change`.
+    fn unmeasured(change: impl FnOnce(&mut JudgeFigures, &mut GateSettings), expected: &[&str], why: &str) {
+        let (mut figures, mut gate) = (fair(), GateSettings::default());
+        change(&mut figures, &mut gate);
+        let all = checks(&figures, &gate);
+        let gaps: Vec<&GateCheck> = all.iter().filter(|check| check.unmeasured.is_some()).collect();
+        let keys: Vec<&str> = gaps.iter().map(|check| check.key.as_str()).collect();
+        assert_eq!(keys, expected);
+        for gap in gaps {
+            assert!(gap.passed && gap.sentence().contains(why), "{}", gap.sentence());
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_measured_is_told_with_the_reason() {
+        unmeasured(|_, _| (), &[], "");
+        unmeasured(|judge, _| judge.probes.truncate(5), &["min_cut_gap"], "40 characters");
+        unmeasured(
+            |judge, gate| {
+                judge.probes.clear();
+                gate.probes = false;
+            },
+            &["min_probe_gap", "min_cut_gap", "max_injection_gain"],
+            "judge.gate.probes is false",
+        );
+        unmeasured(|judge, _| judge.agreement = None, &["min_alpha"], "judged twice");
+        unmeasured(|judge, _| judge.position = None, &[], "");
+        unmeasured(
+            |judge, _| (judge.position, judge.score_kind) = (None, "llm_pairwise:j".to_owned()),
+            &["max_position_bias"],
+            "four pairs",
+        );
+        unmeasured(
+            |judge, _| *judge = JudgeFigures { role: "command".to_owned(), ..JudgeFigures::default() },
+            &["min_parse_rate"],
+            "no verdict",
+        );
+        unmeasured(
+            |judge, _| *judge = JudgeFigures { role: CHECKER.to_owned(), ..JudgeFigures::default() },
+            &[],
+            "",
+        );
     }
 
     /// Keys of what fails after `change`.

@@ -89,6 +89,16 @@ pub enum Against {
     Tier(String),
 }
 
+impl Against {
+    /// Whether a tier that is compared with is one of these.
+    pub(crate) fn is_one_of(&self, tiers: &[String]) -> bool {
+        match self {
+            Self::Reference => true,
+            Self::Tier(name) => tiers.contains(name),
+        }
+    }
+}
+
 /// How the judges of one prompt are put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tree {

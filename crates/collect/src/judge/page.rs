@@ -34,6 +34,7 @@ pub fn html(report: &Report) -> String {
                     header {
                         h1 { "tiercast judges" }
                         p.headline { (headline(report)) }
+                        @for caveat in caveats(report) { p.caveat { (caveat) } }
                         p.second { "Scores are qualities from 0 to 1. Figures in brackets are 95 % intervals." }
                     }
                     @if !report.gate.is_empty() { section { h2 { "Can the judges be trusted?" } (gate(report)) } }
@@ -57,6 +58,9 @@ pub fn html(report: &Report) -> String {
 /// The same for quoting.
 pub fn markdown(report: &Report) -> String {
     let mut text = format!("# tiercast judges\n\n{}\n", plain(&headline(report)));
+    for caveat in caveats(report) {
+        text += &format!("\n{}\n", plain(&caveat));
+    }
     let mut add = |title: &str, table: &Table| {
         if !table.rows.is_empty() {
             text += &format!("\n## {}\n\n{}\n", plain(title), lines(table));
@@ -86,20 +90,36 @@ pub fn terminal(report: &Report) -> String {
 
 fn headline(report: &Report) -> String {
     let failed: Vec<&GateCheck> = report.failures().collect();
-    let n_scored: u64 = report.tiers.iter().map(|tier| tier.n_scored).sum();
+    let (n_scored, n_unmeasured) = (report.n_scored(), report.unmeasured().count());
+    let n_measured = report.gate.len() - n_unmeasured;
+    let unmeasured = match n_unmeasured {
+        0 => String::new(),
+        n => format!(" {n} could not be measured."),
+    };
     match (failed.first(), report.gate.is_empty()) {
         (Some(first), _) => format!(
-            "{} of {} checks of the judges failed. {}",
+            "{} of {n_measured} checks of the judges failed.{unmeasured} {}",
             failed.len(),
-            report.gate.len(),
             first.sentence()
         ),
+        (None, true) if report.stopped.is_some() => format!("{n_scored} replies have a score so far."),
         (None, true) => format!("{n_scored} replies have a score, by judges that follow a rule and need no check."),
-        (None, false) => format!(
-            "{n_scored} replies have a score, and all {} checks of the judges passed.",
-            report.gate.len()
+        (None, false) if report.stopped.is_some() => format!(
+            "{n_scored} replies have a score so far; {n_measured} checks of the judges passed on what was judged.{unmeasured}"
         ),
+        (None, false) => {
+            format!("{n_scored} replies have a score, and all {n_measured} checks of the judges passed.{unmeasured}")
+        }
     }
+}
+
+/// What the figures do not rest on.
+fn caveats(report: &Report) -> Vec<String> {
+    let stopped = report.stopped.as_ref();
+    let stopped = stopped.map(|why| format!("Judging ended before everything was judged: {why}"));
+    let of_whole = report.unmeasured().filter(|_| report.stopped.is_none());
+    let unmeasured = of_whole.map(|check| format!("Not measured: {}", check.sentence()));
+    stopped.into_iter().chain(report.uncollected.sentence()).chain(unmeasured).collect()
 }
 
 fn described(judge: &JudgeFigures) -> String {
@@ -123,8 +143,10 @@ fn gate(report: &Report) -> Markup {
                         tr {
                             th scope="row" { (cells[0]) }
                             @for cell in &cells[1..4] { td { (cell) } }
-                            td.failed[!check.passed].passed[check.passed] { (cells[4]) }
-                            td.wrap { @if !check.passed { (check.mend) } }
+                            td.failed[!check.passed].passed[check.passed && check.unmeasured.is_none()] { (cells[4]) }
+                            td.wrap {
+                                @if let Some(why) = &check.unmeasured { (why) } @else if !check.passed { (check.mend) }
+                            }
                         }
                     }
                 }
@@ -136,7 +158,11 @@ fn gate(report: &Report) -> Markup {
 fn gate_table(report: &Report) -> Table {
     let row = |check: &GateCheck| {
         let limit = if check.is_floor { "at least" } else { "at most" };
-        let verdict = if check.passed { "passed" } else { "failed" };
+        let verdict = match (&check.unmeasured, check.passed) {
+            (Some(_), _) => "not measured",
+            (None, true) => "passed",
+            (None, false) => "failed",
+        };
         vec![
             check.judge.clone(),
             check.figure.clone(),
@@ -424,7 +450,7 @@ fn aligned(table: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Agreement, JudgeErrors, JudgedTier, ProbeFigures, TierScores};
+    use super::super::report::{Agreement, JudgeErrors, JudgedTier, ProbeFigures, TierScores, Uncollected};
     use super::*;
 
     fn report(name: &str) -> Report {
@@ -476,6 +502,7 @@ mod tests {
             key: "max_position_bias".to_owned(),
             is_floor: false,
             passed: false,
+            unmeasured: None,
             mend: "use a stronger model".to_owned(),
         };
         let tier = TierScores {
@@ -488,6 +515,36 @@ mod tests {
             tiers: vec![tier],
             judges: vec![judge],
             gate: vec![check],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn what_the_figures_do_not_rest_on_is_told() {
+        let mut report = report("rubric");
+        report.gate[0] = GateCheck {
+            passed: true,
+            value: None,
+            unmeasured: Some("too few".to_owned()),
+            ..report.gate[0].clone()
+        };
+        report.uncollected = Uncollected {
+            n_calls: 10,
+            n_left: [("light".to_owned(), 3)].into(),
+        };
+        for text in [html(&report), markdown(&report)] {
+            for part in [
+                "Not measured: judge `rubric`: the position bias (judge.gate.max_position_bias): too few",
+                "3 of 10 calls are not collected (tiers `light` 3)",
+            ] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
+        report.stopped = Some("the limit was reached".to_owned());
+        for text in [html(&report), markdown(&report)] {
+            for part in ["not measured", "have a score so far", "everything was judged: the limit was reached"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use tiercast_records::prompts::Prompt;
 
 use super::case::{Case, Verdict, text_of};
 use super::judges::{Against, Check, Judges, Tree};
-use super::settings::JudgeSettings;
+use super::settings::{JudgeSettings, config};
 use crate::error::CollectError;
 use crate::ledger::{Answer, Ledger, Status};
 use crate::status::samples;
@@ -68,7 +68,24 @@ impl Plan {
             Ok::<(), CollectError>(())
         })?;
         plan.add(&group, judges, settings)?;
+        plan.check_tiers(ledger, judges)?;
         Ok(plan)
+    }
+
+    /// A judge that compares with a tier needs one of the run's: else every reply would be without a score.
+    fn check_tiers(&self, ledger: &Ledger, judges: &Judges) -> Result<(), CollectError> {
+        let tiers: Vec<String> = ledger.tiers()?.into_iter().map(|tier| tier.name).collect();
+        for judge in self.n_replies.keys().map(|judge| &judges.all()[*judge]) {
+            let against = judge.model().and_then(|model| model.against.as_ref());
+            if let Some(Against::Tier(name)) = against.filter(|against| !against.is_one_of(&tiers)) {
+                return Err(config(&format!(
+                    "`judge.judges.{}.against` is \"tier:{name}\", and the run has no such tier; it has {}",
+                    judge.name,
+                    tiers.join(", ")
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the sample of replies that a model judges twice has this one.
@@ -176,7 +193,7 @@ fn exact(judges: &Judges, settings: &JudgeSettings) -> Result<Option<usize>, Col
         Tree::One(judge) if !matches!(judges.all()[*judge].check, Check::Command(_) | Check::Model(_)) => {
             Ok(Some(*judge))
         }
-        _ => Err(super::settings::config(&format!(
+        _ => Err(config(&format!(
             "`judge.gate.exact` is `{name}`; it must be one judge that is no model, command or combination"
         ))),
     }

@@ -1,5 +1,7 @@
 //! What is known of the judges of a run: one value, of which JSON, Markdown and the page are views.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tiercast_upstream::error::ErrorKind;
 
@@ -18,6 +20,36 @@ pub struct Report {
     pub judges: Vec<JudgeFigures>,
     /// Figures beside their floors.
     pub gate: Vec<GateCheck>,
+    /// Why the run that wrote this ended before everything was judged, in words.
+    #[serde(default)]
+    pub stopped: Option<String>,
+    /// What was not there to be judged.
+    #[serde(default)]
+    pub uncollected: Uncollected,
+}
+
+/// Calls of the collected run without a result.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Uncollected {
+    /// All calls of the run.
+    pub n_calls: u64,
+    /// Calls without a result, by tier; no tier that has all of them.
+    pub n_left: BTreeMap<String, u64>,
+}
+
+impl Uncollected {
+    /// How many calls of which tiers are missing, and the mend; none where nothing is.
+    pub fn sentence(&self) -> Option<String> {
+        let n_left: u64 = self.n_left.values().sum();
+        let tiers: Vec<String> = self.n_left.iter().map(|(tier, n)| format!("`{tier}` {n}")).collect();
+        (n_left > 0).then(|| {
+            format!(
+                "{n_left} of {} calls are not collected (tiers {}): run `tiercast collect` again, and then this command",
+                self.n_calls,
+                tiers.join(", ")
+            )
+        })
+    }
 }
 
 /// What became of the replies of a tier.
@@ -177,8 +209,11 @@ pub struct GateCheck {
     pub key: String,
     /// Whether the limit is a floor.
     pub is_floor: bool,
-    /// Whether it holds.
+    /// Whether it holds. What could not be measured is not held against the judge.
     pub passed: bool,
+    /// Why it could not be measured, where it could not.
+    #[serde(default)]
+    pub unmeasured: Option<String>,
     /// What is wrong and what to do where it does not.
     pub mend: String,
 }
@@ -201,11 +236,25 @@ impl Report {
     pub fn failures(&self) -> impl Iterator<Item = &GateCheck> {
         self.gate.iter().filter(|check| !check.passed)
     }
+
+    /// What could not be measured: nothing is known of the judge in that respect.
+    pub fn unmeasured(&self) -> impl Iterator<Item = &GateCheck> {
+        self.gate.iter().filter(|check| check.unmeasured.is_some())
+    }
+
+    /// Replies with a score, of all tiers.
+    pub fn n_scored(&self) -> u64 {
+        self.tiers.iter().map(|tier| tier.n_scored).sum()
+    }
 }
 
 impl GateCheck {
     /// The figure, the limit and the mend in a sentence.
     pub fn sentence(&self) -> String {
+        if let Some(why) = &self.unmeasured {
+            let (judge, figure, key) = (&self.judge, &self.figure, &self.key);
+            return format!("judge `{judge}`: {figure} (judge.gate.{key}): {why}");
+        }
         let value = self
             .value
             .map_or("is undefined".to_owned(), |value| format!("is {value:.3}"));

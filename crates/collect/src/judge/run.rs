@@ -18,12 +18,13 @@ use super::gate;
 use super::judges::{Check, Judges, ModelJudge};
 use super::plan::{Plan, other, rank};
 use super::probes::{PREFIX, probes};
-use super::report::{JudgeFigures, Report, is_call_error};
+use super::report::{JudgeFigures, Report, Uncollected, is_call_error};
 use super::settings::{JudgeSettings, config};
 use crate::budget::Budget;
 use crate::error::CollectError;
 use crate::ledger::{Answer, CallKey, Entry, Ledger, Status, Verdict, WriteError, Writer};
 use crate::run::{Stop, reached};
+use crate::status::status;
 
 /// Prompts with their answers that wait to be judged.
 const WAITING: usize = 4;
@@ -110,12 +111,14 @@ pub async fn judge(
     if is_trusted && session.stopped.is_none() {
         session.judge_replies(&ledger, &judges, &plan, &settings).await?;
     }
-    let (n_new, n_kept, stopped) = (session.n_new, session.n_kept, session.stopped.take());
+    let (n_new, n_kept, stopped) = (session.n_new, session.n_kept, session.why_stopped());
     drop(session);
-    let report = figures(&ledger, &judges, &plan, &settings)?;
+    let mut report = figures(&ledger, &judges, &plan, &settings)?;
     let stopped = stopped.or_else(|| unheard(&report, &settings));
+    report.stopped.clone_from(&stopped);
+    report.uncollected = uncollected(&ledger)?;
     let is_whole = stopped.is_none() && is_trusted && report.failures().next().is_none();
-    let n_rows = if is_whole {
+    let n_rows = if is_whole && report.n_scored() > 0 {
         Some(export(&ledger, &judges, &plan, &settings, outcomes)?)
     } else {
         None
@@ -129,6 +132,16 @@ pub async fn judge(
         stopped,
         report,
         n_rows,
+    })
+}
+
+/// Calls of the run that have no result, by tier.
+fn uncollected(ledger: &Ledger) -> Result<Uncollected, CollectError> {
+    let status = status(ledger)?;
+    let left = status.tiers.into_iter().filter(|tier| tier.n_left > 0);
+    Ok(Uncollected {
+        n_calls: status.n_wanted,
+        n_left: left.map(|tier| (tier.tier, tier.n_left)).collect(),
     })
 }
 
@@ -182,6 +195,8 @@ struct Session {
     stop: watch::Receiver<Stop>,
     on_verdict: Arc<dyn Fn(&Verdict) + Send + Sync>,
     stopped: Option<String>,
+    /// Judges of which nothing more is asked, and why.
+    left_alone: BTreeMap<usize, String>,
     n_new: u64,
     n_kept: u64,
 }
@@ -230,6 +245,7 @@ impl Session {
             stop,
             on_verdict: on_verdict.into(),
             stopped: None,
+            left_alone: BTreeMap::new(),
             n_new: 0,
             n_kept: 0,
         })
@@ -395,7 +411,7 @@ impl Session {
             return Ok(());
         }
         self.room().await?;
-        if self.stopped.is_some() {
+        if self.stopped.is_some() || self.left_alone.contains_key(&job.judge) {
             return Ok(());
         }
         let (asker, writer) = (Arc::clone(&self.askers[job.judge]), self.writer());
@@ -474,11 +490,18 @@ impl Session {
         {
             Ok(n_stored) => self.n_new += n_stored,
             Err(Halt::Stopped) => {}
-            Err(Halt::Budget(why) | Halt::LeftAlone(why)) => {
+            Err(Halt::LeftAlone(judge, why)) => drop(self.left_alone.entry(judge).or_insert(why)),
+            Err(Halt::Budget(why)) => {
                 self.stopped.get_or_insert(why);
             }
         }
         Ok(())
+    }
+
+    /// Why not everything was judged, in words.
+    fn why_stopped(&self) -> Option<String> {
+        let reasons: Vec<&str> = self.stopped.iter().chain(self.left_alone.values()).map(String::as_str).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 

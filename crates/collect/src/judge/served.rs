@@ -379,7 +379,7 @@ impl Session {
     /// The first reason counts.
     fn halt(&mut self, halt: Halt) {
         let why = match halt {
-            Halt::Budget(why) | Halt::LeftAlone(why) => why,
+            Halt::Budget(why) | Halt::LeftAlone(_, why) => why,
             Halt::Stopped => FINISHED.to_owned(),
         };
         self.stopped.get_or_insert(why);

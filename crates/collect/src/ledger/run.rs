@@ -96,7 +96,10 @@ impl Ledger {
         differences.extend(self.prompts_differ(prompts)?);
         for (before, _) in self.all_tiers()? {
             let now = tiers.iter().find(|tier| tier.name == before.name);
-            differences.extend(now.into_iter().flat_map(|now| tier_differs(&before, now)));
+            let differs: Vec<String> = now.into_iter().flat_map(|now| tier_differs(&before, now)).collect();
+            if !differs.is_empty() && self.has_results(&before)? {
+                differences.extend(differs);
+            }
         }
         if differences.is_empty() {
             return Ok(());
@@ -105,6 +108,13 @@ impl Ledger {
             folder: self.folder.clone(),
             differences,
         })
+    }
+
+    /// Whether anything would be mixed with what a changed tier says.
+    fn has_results(&self, tier: &RunTier) -> Result<bool, CollectError> {
+        let query = "SELECT EXISTS (SELECT 1 FROM calls WHERE tier = ?1 AND status IN ('answered', 'unanswerable'))";
+        let found = self.connection.query_row(query, [&tier.name], |row| row.get(0));
+        found.map_err(self.failed("read"))
     }
 
     /// Changes that are allowed and that the user may want to hear of. Costs follow new prices.
@@ -120,6 +130,9 @@ impl Ledger {
                 }
                 continue;
             };
+            for difference in tier_differs(&before, now) {
+                notes.push(format!("{difference}; it has no result yet, so that nothing is mixed"));
+            }
             if before.base_url != now.base_url {
                 notes.push(format!(
                     "tier `{name}` was asked at {} and is now at {}",

@@ -13,6 +13,8 @@ pub struct TierTotals {
     pub n_answered: u64,
     /// Answers cut at their limit.
     pub n_truncated: u64,
+    /// Answers that the provider's filter ended (`content_filter`): what is there of them counts as the answer.
+    pub n_filtered: u64,
     /// Calls that this tier cannot answer, such as prompts longer than its window.
     pub n_unanswerable: u64,
     /// Calls that failed in a way that may pass.
@@ -69,7 +71,8 @@ impl Ledger {
                      count(*) FILTER (WHERE status = 'open'), coalesce(sum(attempts), 0), coalesce(sum(lost), 0), \
                      coalesce(sum(input_tokens), 0), coalesce(sum(cached_input_tokens), 0), \
                      coalesce(sum(output_tokens), 0), count(*) FILTER (WHERE tokens_estimated), \
-                     coalesce(sum(cost_usd), 0.0), avg(latency_s) \
+                     coalesce(sum(cost_usd), 0.0), avg(latency_s), \
+                     count(*) FILTER (WHERE status = 'answered' AND finish_reason = 'content_filter') \
                      FROM calls WHERE tier = ?1 AND parameters_hash = ?2 AND sample < ?3 \
                      AND prompt_id IN (SELECT prompt_id FROM prompts)";
         let parameters = params![tier.name, tier.parameters_hash, n_samples];
@@ -88,6 +91,7 @@ impl Ledger {
                 n_tokens_estimated: row.get(10)?,
                 cost_usd: row.get(11)?,
                 mean_latency_s: row.get(12)?,
+                n_filtered: row.get(13)?,
             })
         });
         totals.map_err(self.failed("read"))

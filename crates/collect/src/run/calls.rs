@@ -45,6 +45,8 @@ pub(super) enum Ended {
     Failed(String),
     /// As every other call to this tier would.
     Configuration(String),
+    /// As every other call to this tier would for longer than a call waits.
+    Later(String),
     /// Refused by a tier that has never answered.
     Refused(String),
 }
@@ -105,6 +107,9 @@ impl Caller {
         };
         let (call, tries) = failed(key, &error, status);
         self.close(call, tries).await;
+        if let Some(wait) = error.long_wait() {
+            return Ended::Later(later(&error.message, wait));
+        }
         match meaning {
             Meaning::CircuitOpen => Ended::NotSent {
                 pending: Box::new(pending),
@@ -139,6 +144,16 @@ impl Caller {
         }
         self.shared.n_unstored.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// When to come again, in words.
+pub(crate) fn later(message: &str, wait: Duration) -> String {
+    let minutes = wait.as_secs().div_ceil(60);
+    let wait = match minutes {
+        0..120 => format!("{minutes} minutes"),
+        _ => format!("{} hours", minutes.div_ceil(60)),
+    };
+    format!("{message}. It asks to be left alone for {wait}: run the same command again after that")
 }
 
 /// Settled when dropped, also where the call was abandoned.

@@ -42,8 +42,14 @@ pub(super) struct TierRun {
     stopped: Option<String>,
 }
 
-/// Name of the tier, and why it was left alone, if it was.
-pub(super) type TierEnd = (String, Option<String>);
+/// How a tier's part ended.
+pub(super) struct TierEnd {
+    pub(super) name: String,
+    /// Why it was left alone, if it was.
+    pub(super) stopped: Option<String>,
+    /// It was asked for log probabilities and refused.
+    pub(super) refuses_logprobs: bool,
+}
 
 impl TierRun {
     pub(super) fn new(tier: TierConfig, upstream: Upstream, n_answered: u64, shared: Arc<Shared>) -> Self {
@@ -64,7 +70,11 @@ impl TierRun {
         let asked = self.ask_pages(ledger).await;
         self.drain().await;
         asked?;
-        Ok((self.caller.tier.run.name.clone(), self.stopped))
+        Ok(TierEnd {
+            name: self.caller.tier.run.name.clone(),
+            refuses_logprobs: self.caller.upstream.refuses_logprobs(),
+            stopped: self.stopped,
+        })
     }
 
     async fn ask_pages(&mut self, mut ledger: Ledger) -> Result<(), CollectError> {
@@ -186,7 +196,7 @@ impl TierRun {
                     self.stop(format!("{MAX_FAILURES} calls in a row failed, the last so: {why}"));
                 }
             }
-            Ended::Configuration(why) => self.stop(why),
+            Ended::Configuration(why) | Ended::Later(why) => self.stop(why),
             Ended::Refused(why) => {
                 self.n_refusals += 1;
                 if self.n_refusals >= MAX_REFUSALS {
@@ -217,16 +227,24 @@ impl TierRun {
         self.stopped.get_or_insert(why);
     }
 
-    /// Waits for what is in flight: it is paid for. Leaves it where the caller says so.
+    /// Waits for what is in flight: it is paid for. Leaves it where the caller says so. What waits for its turn is
+    /// not paid for, and a turn may be minutes away.
     async fn drain(&mut self) {
-        let shared = Arc::clone(&self.caller.shared);
+        let caller = Arc::clone(&self.caller);
+        let shared = &caller.shared;
+        let mut is_waiting = true;
         loop {
+            if is_waiting && self.is_over() {
+                caller.upstream.stop_waiting();
+                is_waiting = false;
+            }
             tokio::select! {
                 ended = self.in_flight.join_next() => match ended {
                     None => return,
-                    Some(Ok(Ended::Configuration(why))) => self.stop(why),
+                    Some(Ok(Ended::Configuration(why) | Ended::Later(why))) => self.stop(why),
                     Some(_) => {}
                 },
+                () = shared.stopping(), if is_waiting => {}
                 () = shared.abandoning() => {
                     self.in_flight.shutdown().await;
                     return;

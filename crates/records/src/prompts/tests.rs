@@ -1,7 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, ListArray, RecordBatch, StringArray, StructArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::Field;
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
@@ -252,6 +256,83 @@ fn parquet_columns_are_the_same_fields() {
         problem.contains("data row 2") && problem.contains("column `messages`"),
         "{problem}"
     );
+}
+
+/// As pandas, polars and pyarrow write lists of objects: structs have the fields of all rows.
+#[test]
+fn parquet_columns_may_be_lists_and_structs() {
+    let texts = |cells: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(cells)) };
+    let strukt = |fields: Vec<(&str, ArrayRef)>| -> ArrayRef { Arc::new(StructArray::try_from(fields).unwrap()) };
+    let lists = |lengths: [usize; 2], items: ArrayRef| -> ArrayRef {
+        let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+        Arc::new(ListArray::new(item, OffsetBuffer::from_lengths(lengths), items, None))
+    };
+    let messages = strukt(vec![
+        ("role", texts(vec![Some("system"), Some("user"), Some("user")])),
+        ("content", texts(vec![Some("be brief"), Some("hi"), Some("ho")])),
+        ("name", texts(vec![None, Some("Ann"), None])),
+    ]);
+    let functions = strukt(vec![("name", texts(vec![Some("add")]))]);
+    let tools = strukt(vec![("type", texts(vec![Some("function")])), ("function", functions)]);
+    let judge = texts(vec![Some("exact"), Some("number"), Some("exact")]);
+    let length = strukt(vec![
+        ("type", texts(vec![Some("integer"), Some("number")])),
+        ("minimum", Arc::new(Int32Array::from(vec![Some(3), None])) as ArrayRef),
+        ("maximum", Arc::new(Float64Array::from(vec![None, Some(2.5)])) as ArrayRef),
+    ]);
+    let schema = strukt(vec![
+        ("type", texts(vec![Some("object"), Some("object")])),
+        ("properties", strukt(vec![("length", length)])),
+        ("additionalProperties", Arc::new(BooleanArray::from(vec![Some(false), None])) as ArrayRef),
+    ]);
+    let columns = [
+        ("messages", lists([2, 1], messages)),
+        ("tools", lists([1, 0], tools)),
+        ("judge", lists([2, 1], judge)),
+        ("schema", schema),
+        ("response_format", strukt(vec![("type", texts(vec![Some("json_object"), Some("text")]))])),
+        ("reference", lists([1, 1], Arc::new(Int32Array::from(vec![7, 8])) as ArrayRef)),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.parquet");
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    assert!(is_prompts_file(&path).unwrap());
+    let prompts = read(&path, false).unwrap().prompts;
+    // The same as lines of JSON say it.
+    let lines = [
+        json!({
+            "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi", "name": "Ann"}],
+            "tools": [{"type": "function", "function": {"name": "add"}}], "judge": ["exact", "number"],
+            "schema": {"type": "object", "properties": {"length": {"type": "integer", "minimum": 3}}, "additionalProperties": false},
+            "response_format": {"type": "json_object"}, "reference": [7], "dataset": "p",
+        }),
+        json!({
+            "messages": [{"role": "user", "content": "ho"}], "tools": [], "judge": ["exact"],
+            "schema": {"type": "object", "properties": {"length": {"type": "number", "maximum": 2.5}}},
+            "response_format": {"type": "text"}, "reference": [8], "dataset": "p",
+        }),
+    ];
+    assert_eq!(prompts, read_text(&format!("{}\n{}\n", lines[0], lines[1])).prompts);
+}
+
+#[test]
+fn a_parquet_column_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.parquet");
+    let messages = vec![("role", Arc::new(StringArray::from(vec!["user"])) as ArrayRef)];
+    let columns = [
+        ("prompt", Arc::new(StringArray::from(vec!["a"])) as ArrayRef),
+        ("judge", Arc::new(StructArray::try_from(messages).unwrap()) as ArrayRef),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let error = read(&path, false).unwrap_err().to_string();
+    assert!(error.contains("column `judge`") && error.contains("an object with `kind`"), "{error}");
 }
 
 #[test]

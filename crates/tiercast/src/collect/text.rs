@@ -131,6 +131,12 @@ fn errors_text(tier: &TierStatus) -> String {
             tier.tier, tier.totals.n_lost
         );
     }
+    if tier.totals.n_filtered > 0 {
+        text += &format!(
+            "{}: answers that the provider's content filter ended: {}; what there is of them is judged as the answer\n",
+            tier.tier, tier.totals.n_filtered
+        );
+    }
     if tier.totals.n_tokens_estimated > 0 {
         text += &format!(
             "{}: tokens counted here as characters / 4, not reported: {} answers\n",

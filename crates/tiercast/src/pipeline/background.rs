@@ -37,9 +37,18 @@ pub(crate) fn end_with_stdin() {
     });
 }
 
+/// What a step does: killed as it would be if it were a part of the process that started it.
+pub(crate) fn die_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        #[cfg(unix)]
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    });
+}
+
 impl Background {
-    /// Starts it and waits until it listens.
-    pub(super) fn start(&self) -> anyhow::Result<Running> {
+    /// Starts it and waits until it listens, or until `is_stopped` says that there is no more need.
+    pub(super) fn start(&self, is_stopped: &mut dyn FnMut() -> bool) -> anyhow::Result<Running> {
         let line = self.run.join(" ");
         if TcpStream::connect_timeout(&self.listen, Duration::from_millis(200)).is_ok() {
             bail!(
@@ -61,7 +70,7 @@ impl Background {
             .with_context(|| format!("cannot start `{line}`"))?;
         let mut running = Running(child);
         let started = Instant::now();
-        while TcpStream::connect_timeout(&self.listen, Duration::from_millis(200)).is_err() {
+        while !is_stopped() && TcpStream::connect_timeout(&self.listen, Duration::from_millis(200)).is_err() {
             if let Some(status) = running.0.try_wait()? {
                 bail!("`{line}` in the background ended with {status}; its message is above");
             }

@@ -247,6 +247,62 @@ async fn what_an_endpoint_refuses_of_streaming_is_not_asked_twice() {
 }
 
 #[tokio::test]
+async fn log_probabilities_that_an_endpoint_refuses_are_not_asked_for_twice() {
+    // OpenAI's word for it, and one of a framework that validates bodies.
+    let refusals = [
+        (403, r#"{"error": {"message": "You are not allowed to request logprobs from this model."}}"#),
+        (422, r#"{"detail": [{"loc": ["body", "top_logprobs"], "msg": "extra fields not permitted"}]}"#),
+    ];
+    for (status, said) in refusals {
+        let answers = vec![json_answer(status, said), json_answer(200, REPLY), json_answer(200, REPLY)];
+        let endpoint = Endpoint::new(answers).await;
+        let upstream = endpoint.upstream("");
+        let parameters = json!({"logprobs": true, "top_logprobs": 3, "seed": 1});
+        let call = ChatCall {
+            parameters: parameters.as_object().unwrap().clone(),
+            ..call(false)
+        };
+        assert!(!upstream.refuses_logprobs());
+        let first = upstream.chat(&call).await.unwrap();
+        assert_eq!((first.text.as_str(), first.attempts.len()), ("42", 1));
+        assert_eq!(upstream.chat(&call).await.unwrap().attempts.len(), 0);
+        assert!(upstream.refuses_logprobs());
+        let bodies = endpoint.bodies();
+        let asked = bodies.iter().map(|body| (body["logprobs"] == true, body["seed"] == 1));
+        assert_eq!(asked.collect::<Vec<_>>(), [(true, true), (false, true), (false, true)]);
+    }
+    // Who did not ask for them has another trouble.
+    let endpoint = Endpoint::new(vec![json_answer(400, r#"{"error": "no logprobs"}"#)]).await;
+    let error = endpoint.upstream("").chat(&call(false)).await.unwrap_err();
+    assert_eq!((error.kind, error.attempts.len()), (ErrorKind::BadRequest, 1));
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_their_turn_end_with_the_run() {
+    let endpoint = Endpoint::new(vec![answer(429, "retry-after: 60\r\n", "")]).await;
+    let upstream = Arc::new(endpoint.upstream("concurrency = 2"));
+    let ask = || {
+        let upstream = Arc::clone(&upstream);
+        tokio::spawn(async move { upstream.chat(&call(false)).await.unwrap_err() })
+    };
+    let told = ask();
+    while upstream.pause.is_over() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // One waits to try again, one in the same pause, one for a permit.
+    let waiting = [ask(), ask()];
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    upstream.stop_waiting();
+    assert_eq!(told.await.unwrap().kind, ErrorKind::RateLimited);
+    for waiting in waiting {
+        let error = waiting.await.unwrap();
+        assert_eq!((error.kind, error.attempts.len()), (ErrorKind::Stopped, 0), "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_down_opens_the_circuit() {
     let endpoint = Endpoint::new(Vec::new()).await;
     let upstream = endpoint.upstream("max_retries = 0\nbreaker_failures = 2\nbreaker_pause_s = 600");
