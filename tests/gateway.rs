@@ -491,6 +491,8 @@ fn settings_are_reloaded_as_a_whole_or_not_at_all() {
         (format!("{small}\n[tiers.other]\nclass = 9\n"), ["line 11", "class"]),
         (format!("{small}\nspeed = 3\n"), ["line 10", "speed"]),
         (format!("workers = 2\n{small}"), ["line 1", "restart"]),
+        (format!("listen = \"127.0.0.1:1\"\n{small}"), ["line 1", "`listen`"]),
+        (String::new(), ["[tiers.NAME.endpoint]", "restart"]),
         (small.replace("mathstral-7B", "nobody"), ["line 3", "nobody"]),
         (
             small.replace("input_usd_per_mtok = 0.1\n", ""),
@@ -514,6 +516,46 @@ fn settings_are_reloaded_as_a_whole_or_not_at_all() {
     drop(client);
     let log = gateway.server.end("TERM").stderr;
     assert!(log.contains("settings reloaded"), "{log}");
+}
+
+#[test]
+fn a_file_that_is_half_written_opens_no_door() {
+    let recording = Recording::small();
+    let replay = recording.replay(&["--instant"]);
+    let tiers = tier("small", replay.url(), "") + &tier("large", replay.url(), "");
+    let keys = "[keys.app]\nenv = \"APP_KEY\"\n[admin]\nenv = \"ADMIN_KEY\"\n";
+    let variables = [("APP_KEY", "tc-app-secret"), ("ADMIN_KEY", "tc-admin-secret")];
+    let gateway = Gateway::start_with(&(tiers.clone() + keys), &variables);
+    let admin = [("authorization", "Bearer tc-admin-secret")];
+    let reload = || gateway.server.post_with("/admin/config/reload", &admin, &json!({}));
+    for (text, part) in [
+        (tiers.clone(), "[keys.NAME]"),
+        (tiers.clone() + "[keys.app]\nenv = \"APP_KEY\"\n", "[admin]"),
+        (keys.to_owned(), "[tiers.NAME.endpoint]"),
+    ] {
+        gateway.configure(&text);
+        reload().refused(&text, 422, &[part, "restart"]);
+        assert_eq!(gateway.server.get("/v1/models").status, 401, "{text}");
+    }
+    // A writer that takes its time: no state between two looks is put in force, the last one is.
+    let whole = format!("cohorts = [\"new\"]\n{keys}{tiers}");
+    let key = [
+        ("authorization", "Bearer tc-app-secret"),
+        ("x-tiercast-cohort", "new"),
+        ("x-tiercast-debug", "1"),
+    ];
+    let decided = || {
+        let answer = gateway.server.post_with("/v1/route", &key, &body("auto", "hello", &json!({}))).json();
+        (answer["tiers"].as_array().unwrap().len(), answer["debug"]["cohort"].clone())
+    };
+    let n = whole.len();
+    for end in (n / 2..n).step_by(n / 16) {
+        gateway.configure(&whole[..end]);
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(decided(), (2, json!("other")), "after {end} bytes");
+    }
+    gateway.configure(&whole);
+    wait_until("the whole file", || decided() == (2, json!("new")));
 }
 
 #[test]

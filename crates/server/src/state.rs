@@ -191,15 +191,19 @@ impl State {
 
     /// Reads the settings anew and puts them in force as a whole, or leaves everything as it was.
     pub fn reload(&self) -> Result<(), String> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let source = self.source.as_ref();
         let source = source.ok_or("the server was started without --config, so there is nothing to reload")?;
-        let text = source()?;
+        self.put_in_force(&source()?)
+    }
+
+    /// The same with the text of the settings.
+    pub fn put_in_force(&self, text: &str) -> Result<(), String> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.serving();
         let next = || -> Result<Serving, SettingsError> {
-            let settings = Settings::parse(&text)?;
-            let settings = settings.listening_on(before.settings.listen)?;
+            let settings = Settings::parse(text)?;
             before.settings.check_reload(&settings)?;
+            let settings = settings.listening_on(before.settings.listen)?;
             Serving::new(
                 &self.checkpoint,
                 settings,
@@ -208,7 +212,7 @@ impl State {
                 Some(&before),
             )
         };
-        let next = next().map_err(|error| error.located(&text).to_string())?;
+        let next = next().map_err(|error| error.located(text).to_string())?;
         self.mark_borrowed(&before, false);
         self.mark_borrowed(&next, true);
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
