@@ -35,4 +35,5 @@ mod replay;
 mod run;
 mod suites;
 mod tier;
+mod trouble;
 mod whole;

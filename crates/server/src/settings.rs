@@ -141,6 +141,7 @@ pub(crate) struct Served {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            listen_written: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             allow_without_key: false,
             safe_tier: None,
@@ -347,7 +348,10 @@ impl Settings {
     /// only half there: to serve nothing more, or to let everybody in, is said by a restart.
     pub(crate) fn check_reload(&self, next: &Self) -> Result<(), SettingsError> {
         let lost = [
-            ("[tiers.NAME.endpoint] table", self.has_endpoints() && !next.has_endpoints()),
+            (
+                "[tiers.NAME.endpoint] table",
+                self.has_endpoints() && !next.has_endpoints(),
+            ),
             ("[keys.NAME] table", !self.keys.is_empty() && next.keys.is_empty()),
             ("[admin] table", self.admin.is_some() && next.admin.is_none()),
         ];

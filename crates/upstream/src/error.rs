@@ -58,7 +58,9 @@ impl CallError {
     /// runs the gateway.
     pub fn told(&self, tier: &str) -> String {
         let status = self.status.filter(|status| !(200..300).contains(status));
-        let status = status.map(|status| format!(" (it answered {status})")).unwrap_or_default();
+        let status = status
+            .map(|status| format!(" (it answered {status})"))
+            .unwrap_or_default();
         format!("tier `{tier}`: {}{status}", self.kind.told())
     }
 }
@@ -260,7 +262,10 @@ mod tests {
             assert_eq!(ErrorKind::from_name(kind.name()), Some(kind));
             assert!(!(kind.is_transient() && kind.is_configuration()), "{kind:?}");
             // What is no failure for a collector may be one for a gateway, never the other way round.
-            assert!(kind.health() == Health::Alive || kind.usefulness() == kind.health(), "{kind:?}");
+            assert!(
+                kind.health() == Health::Alive || kind.usefulness() == kind.health(),
+                "{kind:?}"
+            );
         }
     }
 }

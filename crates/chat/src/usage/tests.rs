@@ -141,7 +141,15 @@ fn counts_that_are_none_leave_the_reply_whole_and_its_usage_untold() {
     assert_eq!(told(&json!(9), &json!(4)), Some((9, 4)));
     assert_eq!(told(&json!(9.0), &json!(4.0)), Some((9, 4)));
     assert_eq!(told(&json!(0), &json!(0)), Some((0, 0)));
-    for odd in [json!(null), json!("12"), json!(-5), json!(1.5), json!(1e30), json!(u64::MAX), json!([4])] {
+    for odd in [
+        json!(null),
+        json!("12"),
+        json!(-5),
+        json!(1.5),
+        json!(1e30),
+        json!(u64::MAX),
+        json!([4]),
+    ] {
         assert_eq!(told(&odd, &json!(4)), None, "{odd}");
         assert_eq!(told(&json!(9), &odd), None, "{odd}");
     }
@@ -151,8 +159,17 @@ fn counts_that_are_none_leave_the_reply_whole_and_its_usage_untold() {
 fn half_of_a_usage_is_none_in_every_dialect() {
     let message = |usage: &Value| json!({"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": usage});
     let response = |usage: &Value| json!({"status": "completed", "output": [], "usage": usage});
-    for usage in [json!({"input_tokens": 9}), json!({"output_tokens": 4}), json!({}), json!("?"), json!(null)] {
-        for (dialect, body) in [(Dialect::Messages, message(&usage)), (Dialect::Responses, response(&usage))] {
+    for usage in [
+        json!({"input_tokens": 9}),
+        json!({"output_tokens": 4}),
+        json!({}),
+        json!("?"),
+        json!(null),
+    ] {
+        for (dialect, body) in [
+            (Dialect::Messages, message(&usage)),
+            (Dialect::Responses, response(&usage)),
+        ] {
             let summary = crate::summarise(body.as_object().expect("an object"), dialect).expect("a whole reply");
             assert_eq!(summary.usage, None, "{dialect:?} {usage}");
         }
