@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use crate::endpoint::request;
 use crate::gateway::{Gateway, body, open, tier, wait_until};
 use crate::http::Reply;
+use crate::replay::text;
 use crate::run::tiercast;
 
-const KEY: &str = "sk-upstream-secret-42";
+const KEY: &str = "sk-hidden-secret-42";
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n";
 const FIRST: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"four\"},\"finish_reason\":null}]}\n\n";
@@ -207,7 +208,7 @@ fn an_answer_says_which_decision_it_is_of_and_who_failed_before() {
     let dead = "http://127.0.0.1:1";
     let well = upstream(|_, stream| write(stream, &[&whole(200, "", &reply(&Value::Null))]));
     let gateway = Gateway::start(&(tier("small", dead, "") + &tier("large", &well, "")));
-    let request = body("auto:q=0", "hello", &json!({}));
+    let request = body("auto:q=0", &text(0), &json!({}));
     let decided = gateway.server.route(&request).json();
     let of = |tier: &str| {
         decided["tiers"]
