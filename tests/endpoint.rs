@@ -178,12 +178,12 @@ impl State {
 }
 
 /// A request, of which one without a body is a look at the list of models.
-struct Asked {
+pub(crate) struct Asked {
     key: String,
-    body: Option<Value>,
+    pub(crate) body: Option<Value>,
 }
 
-fn request(reader: &mut impl BufRead) -> Option<Asked> {
+pub(crate) fn request(reader: &mut impl BufRead) -> Option<Asked> {
     let (mut length, mut key) = (0, String::new());
     loop {
         let mut line = String::new();

@@ -37,4 +37,5 @@ mod run;
 mod suites;
 mod tier;
 mod traces;
+mod trouble;
 mod whole;

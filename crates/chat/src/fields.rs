@@ -66,6 +66,9 @@ impl Plain {
     }
 }
 
+/// More tokens than this no reply takes: what is told is no count.
+const MOST_TOKENS: f64 = 1e9;
+
 /// An object and the path to it.
 #[derive(Clone)]
 pub(crate) struct Fields<'a> {
@@ -110,6 +113,19 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn whole(&self, key: &str) -> Result<Option<u64>, ChatError> {
         self.typed(key, "a whole number, 0 or more", Value::as_u64)
+    }
+
+    /// A count of tokens as any server writes it, 12.0 included. What is no count is as good as not told: a reply
+    /// is whole without it.
+    pub(crate) fn tokens(&self, key: &str) -> Option<u64> {
+        let count = self.value(key)?.as_f64()?;
+        let is_count = count.fract() == 0.0 && (0.0..=MOST_TOKENS).contains(&count);
+        is_count.then_some(count as u64)
+    }
+
+    /// An object of counts; whatever else is there is as good as missing.
+    pub(crate) fn counts(&self, key: &str) -> Option<Self> {
+        Self::of(self.value(key)?, self.at(key)).ok()
     }
 
     pub(crate) fn number(&self, key: &str) -> Result<Option<Number>, ChatError> {

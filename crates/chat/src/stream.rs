@@ -145,6 +145,13 @@ impl StreamTranslator {
         written(&events)
     }
 
+    /// The stream ends here, whatever the upstream would still say: the failure for the client.
+    pub fn abort_bytes(&mut self, failure: Failure) -> Vec<u8> {
+        let mut events = Vec::new();
+        self.fail(failure, &mut events);
+        written(&events)
+    }
+
     /// One event of the upstream in, any number for the client out.
     pub fn push(&mut self, event: &SseEvent) -> Vec<SseEvent> {
         let mut events = Vec::new();

@@ -159,6 +159,9 @@ pub struct Constraints {
     pub excluded: Vec<usize>,
     /// Tiers (by index) that cannot be asked just now, or not for this.
     pub unavailable: Vec<(usize, Exclusion)>,
+    /// Tokens of the longest reply that the request allows: the window has to hold them, however short a reply is
+    /// expected, since endpoints refuse what they might not finish.
+    pub max_output_tokens: Option<u32>,
     /// Largest expected cost of the call, US dollars.
     pub max_cost_usd: Option<f64>,
     /// What session, key, cohort and all together may still spend.
@@ -187,7 +190,7 @@ pub enum Exclusion {
     NoJsonSchema,
     /// It reads no images.
     NoVision,
-    /// Prompt and reply are longer than its context window.
+    /// Prompt and longest reply do not fit its context window.
     ContextWindow,
     /// It is expected to cost more than allowed.
     Cost,
@@ -315,6 +318,8 @@ fn exclusion(catalog: &Catalog, forecast: &Forecast, tier_idx: usize, constraint
     let tier = &catalog.tiers()[tier_idx];
     let over = |value: Option<f64>, limit: Option<f64>| value.zip(limit).is_some_and(|(value, limit)| value > limit);
     let tokens = forecast.input_tokens + forecast.output_tokens;
+    let longest = constraints.max_output_tokens.map_or(0.0, f64::from);
+    let most_tokens = forecast.input_tokens + forecast.output_tokens.max(longest);
     let unavailable = constraints.unavailable.iter().find(|(tier, _)| *tier == tier_idx);
     if let Some((_, why)) = unavailable {
         return Some(*why);
@@ -331,7 +336,7 @@ fn exclusion(catalog: &Catalog, forecast: &Forecast, tier_idx: usize, constraint
             Exclusion::NoVision,
         ),
         (
-            over(Some(tokens), tier.context_window.map(f64::from)),
+            over(Some(most_tokens), tier.context_window.map(f64::from)),
             Exclusion::ContextWindow,
         ),
         (over(Some(forecast.cost_usd), constraints.max_cost_usd), Exclusion::Cost),
@@ -680,5 +685,13 @@ mod tests {
                 .iter()
                 .all(|(_, why)| *why == Exclusion::ContextWindow)
         );
+        // The longest reply that is allowed has to fit too, however short it is expected to be.
+        let bounded = |most| Constraints {
+            max_output_tokens: Some(most),
+            ..Constraints::default()
+        };
+        assert_eq!(decide(&catalog(), &forecasts(), FLOOR_7, &bounded(500)).excluded, []);
+        let long = decide(&catalog(), &forecasts(), FLOOR_7, &bounded(1_000_000));
+        assert!(long.excluded.contains(&(1, Exclusion::ContextWindow)), "{long:?}");
     }
 }

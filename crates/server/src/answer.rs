@@ -304,11 +304,21 @@ fn reason_word(reason: Reason) -> String {
 
 /// Why no tier (or not the one that was named) can take the request, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoTierFits(String);
+pub struct NoTierFits {
+    message: String,
+    open_circuits: Vec<usize>,
+}
+
+impl NoTierFits {
+    /// The tiers (by index) that are out of the question for a while alone.
+    pub(crate) fn open_circuits(&self) -> &[usize] {
+        &self.open_circuits
+    }
+}
 
 impl fmt::Display for NoTierFits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -341,11 +351,15 @@ fn no_tier_fits(deployment: &Deployment, dials: &Dials, decision: &Decision, not
             mends.push(mend_of(*why));
         }
     }
-    NoTierFits(format!(
-        "{who} {can} take this request ({}). To change that: {}",
-        why.join("; "),
-        mends.join("; or ")
-    ))
+    let open = relevant().filter(|(_, why)| *why == Exclusion::CircuitOpen);
+    NoTierFits {
+        message: format!(
+            "{who} {can} take this request ({}). To change that: {}",
+            why.join("; "),
+            mends.join("; or ")
+        ),
+        open_circuits: open.map(|(tier, _)| *tier).collect(),
+    }
 }
 
 fn why_of(exclusion: Exclusion) -> &'static str {
@@ -357,7 +371,7 @@ fn why_of(exclusion: Exclusion) -> &'static str {
         Exclusion::NoTools => "takes no tools",
         Exclusion::NoJsonSchema => "keeps to no JSON schema",
         Exclusion::NoVision => "reads no images (no `vision`)",
-        Exclusion::ContextWindow => "prompt and reply are longer than its context window",
+        Exclusion::ContextWindow => "prompt and longest reply do not fit its context window",
         Exclusion::Cost => "expected to cost more than x-tiercast-max-cost-usd",
         Exclusion::Budget => "expected to take more than a budget has left",
         Exclusion::Latency => "expected to take longer than x-tiercast-latency-ms",
@@ -383,7 +397,9 @@ fn mend_of(exclusion: Exclusion) -> &'static str {
             "declare capabilities in tiercast.toml if a tier reads images: \
              [tiers.\"NAME\"] capabilities = { vision = true }"
         }
-        Exclusion::ContextWindow => "shorten the conversation, or correct `context_window` in tiercast.toml",
+        Exclusion::ContextWindow => {
+            "shorten the conversation, lower `max_tokens`, or correct `context_window` in tiercast.toml"
+        }
         Exclusion::Cost => "raise x-tiercast-max-cost-usd",
         Exclusion::Budget => "wait for the budget to be renewed, or raise it ([budgets] in tiercast.toml)",
         Exclusion::Latency => "raise x-tiercast-latency-ms, or send x-tiercast-mode: async",

@@ -34,6 +34,7 @@ use crate::gateway::ways::Ways;
 use crate::keys::Caller;
 use crate::latency::Wait;
 use crate::plans::view;
+use crate::serving::Serving;
 use crate::sessions::LONGEST_ID;
 use crate::settings::Settings;
 use crate::state::State;
@@ -386,16 +387,28 @@ async fn no_such_method(method: Method, uri: Uri) -> Error {
 
 /// Lets clients in that have a key, and tells the handlers who they are.
 async fn let_in(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Result<Response, Error> {
-    let caller = state.serving().keys.caller(request.headers());
+    let serving = state.serving();
+    one_key(&serving, request.headers())?;
+    let caller = serving.keys.caller(request.headers());
     request.extensions_mut().insert(caller.ok_or(Error::Unauthorized)?);
     Ok(next.run(request).await)
 }
 
 async fn let_administer(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, Error> {
-    if !state.serving().keys.is_admin(request.headers()) {
+    let serving = state.serving();
+    one_key(&serving, request.headers())?;
+    if !serving.keys.is_admin(request.headers()) {
         return Err(Error::NotAdmin);
     }
     Ok(next.run(request).await)
+}
+
+fn one_key(serving: &Serving, headers: &HeaderMap) -> Result<(), Error> {
+    if serving.keys.are_at_odds(headers) {
+        let mend = "the header `authorization` carries another key: send one of the two";
+        return Err(Error::header("x-api-key", "(not shown)", mend));
+    }
+    Ok(())
 }
 
 /// Bounds how many requests are under way, to the end of their answers.

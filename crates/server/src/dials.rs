@@ -63,7 +63,8 @@ mod header {
 
 impl Dials {
     /// Reads the dials of one request. A header outranks the service level of the cohort, which outranks
-    /// `auto`; the policy header outranks the model name.
+    /// `auto`; the policy header outranks the policy of the settings, and so does a model name that spells a way
+    /// out. Headers that contradict such a name, or one another, are refused.
     pub(crate) fn read(
         model: Option<&str>,
         headers: &HeaderMap,
@@ -87,7 +88,9 @@ impl Dials {
             _ => None,
         };
         let is_fixed = matches!(named, Objective::Fixed(_));
-        let policy = match policy(headers, deployment)? {
+        let asked = policy(headers, deployment)?;
+        agree((model, named), asked, level, headers)?;
+        let policy = match asked {
             Some(policy) => policy,
             None if is_fixed => Policy::Meta,
             // A way to choose that the model's name spells out is taken at its word.
@@ -159,6 +162,7 @@ impl Dials {
     fn constraints_of(request: &Request) -> Constraints {
         Constraints {
             needs: request.needs,
+            max_output_tokens: request.max_output_tokens,
             ..Constraints::default()
         }
     }
@@ -190,6 +194,43 @@ fn model_objective(model: &str, deployment: &Deployment) -> Result<Objective, Er
                 known: deployment.names(),
             }),
         },
+    }
+}
+
+/// Refuses headers that say otherwise than the model's name or than one another: whichever won, the client would
+/// not get what it asked for.
+fn agree(
+    (model, named): (&str, Objective),
+    policy: Option<Policy>,
+    level: Option<Acceptable>,
+    headers: &HeaderMap,
+) -> Result<(), Error> {
+    let refused = |name: &'static str, by: String| {
+        let mend = format!("{by} says otherwise: leave one of them out, or set the model to `auto`");
+        Err(Error::header(name, text(headers, name)?.unwrap_or_default(), mend))
+    };
+    let of_model = || format!("the body's `model`, `{model}`,");
+    let (is_plain, is_level) = (model == "auto", model.starts_with("auto:q="));
+    let agrees = |policy: Policy| match (policy, named) {
+        (_, _) if is_plain => true,
+        (Policy::Fixed(tier), Objective::Fixed(named)) => tier == named,
+        (_, Objective::Fixed(_)) => false,
+        (Policy::Meta, _) => true,
+        // They go by a level where one is asked for.
+        (Policy::Auto | Policy::Cascade, _) => is_level,
+        _ => false,
+    };
+    if policy.is_some_and(|policy| !agrees(policy)) {
+        return refused(header::POLICY, of_model());
+    }
+    let Some(level) = level else { return Ok(()) };
+    if let Some(Policy::Fixed(_)) = policy {
+        return refused(header::QUALITY, format!("the header `{}`", header::POLICY));
+    }
+    let is_same = is_level && named == Objective::Cheapest(level);
+    match is_plain || model == "auto:fast" || is_same {
+        true => Ok(()),
+        false => refused(header::QUALITY, of_model()),
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) enum Error {
     )]
     NoEndpoints,
     #[error("{message}")]
+    CircuitOpen { message: String, retry_after_s: u64 },
+    #[error("{message}")]
     Upstream {
         status: u16,
         code: String,
@@ -123,26 +125,22 @@ impl Error {
         }
     }
 
-    /// What a failed call means for the client. `refusal` is the endpoint's own body: its words are passed
-    /// on where the request itself is at fault, and never where our key or configuration is.
-    pub(crate) fn upstream(tier: &str, error: &CallError, refusal: &[u8], n_failed: usize) -> Self {
+    /// What a failed call means for the client. `said` is the endpoint's own word: it is passed on where the
+    /// request itself is at fault, and never where our key or configuration is.
+    pub(crate) fn upstream(tier: &str, error: &CallError, said: Option<&Failure>, n_failed: usize) -> Self {
         let others = if n_failed > 1 {
             format!("; {} other tiers failed before it", n_failed - 1)
         } else {
             String::new()
         };
-        let said = || {
-            let body = serde_json::from_slice::<serde_json::Map<_, _>>(refusal).ok()?;
-            Failure::read(&body)
-        };
         let is_theirs = matches!(
             error.kind,
             ErrorKind::BadRequest | ErrorKind::ContextTooLong | ErrorKind::ContentFiltered
         );
-        let (status, code, message) = match said().filter(|_| is_theirs) {
+        let (status, code, message) = match said.filter(|_| is_theirs) {
             Some(said) => (
                 error.status.unwrap_or(400),
-                said.code,
+                said.code.clone(),
                 format!("tier `{tier}`: {}{others}", said.message),
             ),
             None => {
@@ -153,11 +151,8 @@ impl Error {
                     _ if is_theirs => error.status.unwrap_or(400),
                     _ => 502,
                 };
-                (
-                    status,
-                    error.kind.name().to_owned(),
-                    format!("{}{others}", error.message),
-                )
+                let message = format!("{}{others}", error.told(tier));
+                (status, error.kind.name().to_owned(), message)
             }
         };
         Self::Upstream {
@@ -192,6 +187,7 @@ impl Error {
             Self::Budgets(BudgetError::Invalid(_)) => (StatusCode::BAD_REQUEST, INVALID, "invalid_budget"),
             Self::Budgets(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "budget_store_unavailable"),
             Self::NoEndpoints => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "no_endpoints"),
+            Self::CircuitOpen { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "circuit_open"),
             Self::Upstream { status, code, .. } => {
                 let kind = match status {
                     429 => OVERLOADED,
@@ -276,6 +272,7 @@ impl IntoResponse for Error {
         };
         let mut response = (status, Json(body)).into_response();
         let wait = match &self {
+            Self::CircuitOpen { retry_after_s, .. } => Some(HeaderValue::from(*retry_after_s)),
             Self::Upstream { retry_after_s, .. } => retry_after_s.map(HeaderValue::from),
             // A purse without end is not worth asking again.
             Self::Spent(spent) => spent.renewed_in_s.map(HeaderValue::from),

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue};
-use axum::response::Response;
-use tiercast_chat::Dialect;
+use axum::response::{IntoResponse, Response};
+use tiercast_chat::{Dialect, Failure};
 use tiercast_records::journal::Role;
 use tiercast_routing::decide::{Exclusion, Reason};
 use tiercast_upstream::error::{CallError, ErrorKind};
@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::keys::Caller;
 use crate::latency::Wait;
 use crate::serving::Serving;
-use crate::state::{Decided, State};
+use crate::state::{Decided, Ending, State};
 use asked::Asked;
 use attempt::attempt;
 use ways::Ways;
@@ -48,8 +48,8 @@ struct Failed {
 enum Sent {
     /// Its reply has begun; and its place among the request's calls.
     Begun(Response, usize),
-    /// It failed before; and the body of a refusal.
-    Failed(CallError, Vec<u8>),
+    /// It failed before; and what the endpoint says of it.
+    Failed(CallError, Option<Failure>),
     /// It was not asked: it cannot be, or another call took what was left of a budget.
     Skipped(Error),
 }
@@ -119,34 +119,41 @@ pub(crate) async fn forward(
         headers,
         deadline,
     };
-    let answered = match &decided.cascade {
-        Some(cascade) => run.cascade(cascade).await,
-        None => run.first_to_answer().await,
+    let mut failed = Vec::new();
+    let answering = async {
+        match &decided.cascade {
+            Some(cascade) => run.cascade(cascade, &mut failed).await,
+            None => run.first_to_answer(&mut failed).await,
+        }
+    };
+    let answered = tokio::select! {
+        biased;
+        () = state.ends(Ending::GivingUp) => Err(Error::Closed),
+        answered = answering => answered,
     };
     if let Err(Error::Spent(_)) = &answered {
         state.metrics.budget_refusal();
     }
-    answered
+    Ok(answered.unwrap_or_else(|error| refusal(error, &decided.answer, &failed)))
 }
 
 impl Run<'_> {
     /// Asks one tier after another until a reply has begun.
-    async fn first_to_answer(&self) -> Result<Response, Error> {
-        let mut failed: Vec<Failed> = Vec::new();
-        let mut last: Option<(String, CallError, Vec<u8>)> = None;
+    async fn first_to_answer(&self, failed: &mut Vec<Failed>) -> Result<Response, Error> {
+        let mut last: Option<(String, CallError, Option<Failure>)> = None;
         let mut skipped = None;
         for tier_idx in candidates(&self.decided.answer, self.serving) {
             let why = failed.last().map_or(Why::Chosen, Why::After);
             match self.send(tier_idx, failed.len(), why).await? {
                 Sent::Begun(response, at) => {
                     self.decided.record.answered_by(at, None);
-                    return Ok(respond(response, &self.decided.answer, self.name(tier_idx), &failed));
+                    return Ok(respond(response, &self.decided.answer, tier_idx, failed));
                 }
                 Sent::Skipped(why) => skipped = Some(why),
-                Sent::Failed(error, refusal) => {
+                Sent::Failed(error, said) => {
                     let goes_on = leads_on(error.kind);
                     failed.push(self.failed(tier_idx, &error));
-                    last = Some((self.name(tier_idx).to_owned(), error, refusal));
+                    last = Some((self.name(tier_idx).to_owned(), error, said));
                     if !goes_on || Instant::now() >= self.deadline {
                         break;
                     }
@@ -154,7 +161,7 @@ impl Run<'_> {
             }
         }
         match last {
-            Some((tier, error, refusal)) => Err(Error::upstream(&tier, &error, &refusal, failed.len())),
+            Some((tier, error, said)) => Err(Error::upstream(&tier, &error, said.as_ref(), failed.len())),
             None => Err(skipped.unwrap_or(Error::NoEndpoints)),
         }
     }
@@ -202,15 +209,16 @@ impl Run<'_> {
         .await;
         Ok(match begun {
             Ok(response) => Sent::Begun(response, at),
-            Err((error, refusal)) => {
+            Err((error, said)) => {
                 tracing::info!(
                     id = self.decided.answer.decision.id,
                     tier = tier.name,
                     kind = error.kind.name(),
                     status = error.status,
+                    %error,
                     "call failed"
                 );
-                Sent::Failed(error, refusal)
+                Sent::Failed(error, said)
             }
         })
     }
@@ -237,16 +245,29 @@ fn endpoint(dialect: Dialect) -> &'static str {
 }
 
 /// The tiers to try, best first: the chosen one, then what is acceptable. Where nothing is, what is
-/// nearest. A tier that the caller named is tried alone.
+/// nearest. Where the forecasts rest on too little, they do not say who comes next either: the higher classes
+/// first, of one class the dearer. A tier that the caller named is tried alone.
 fn candidates(answer: &Answer, serving: &Serving) -> Vec<usize> {
-    let position = |name: &String| serving.deployment.catalog().position(name);
+    let catalog = serving.deployment.catalog();
+    let position = |name: &String| catalog.position(name);
     let chosen = position(&answer.decision.tier);
     if answer.reason == Reason::NamedByCaller {
         return chosen.into_iter().collect();
     }
-    let is_acceptable = |tier: &usize| answer.tiers[*tier].acceptable || answer.reason == Reason::NoneAcceptable;
+    let is_blind = answer.reason == Reason::InsufficientEvidence;
+    let is_acceptable =
+        |tier: &usize| answer.tiers[*tier].acceptable || is_blind || answer.reason == Reason::NoneAcceptable;
     let rest = answer.decision.ranked.iter().filter_map(position);
     let rest = rest.filter(|tier| Some(*tier) != chosen && is_acceptable(tier));
+    let mut rest: Vec<usize> = rest.collect();
+    if is_blind {
+        let tiers = catalog.tiers();
+        let price = |tier: usize| tiers[tier].input_usd_per_mtok + tiers[tier].output_usd_per_mtok;
+        rest.sort_by(|a, b| {
+            let by_class = tiers[*a].class.cmp(&tiers[*b].class);
+            by_class.then(price(*b).total_cmp(&price(*a)))
+        });
+    }
     chosen.into_iter().chain(rest).collect()
 }
 
@@ -261,24 +282,44 @@ fn leads_on(kind: ErrorKind) -> bool {
         )
 }
 
-/// The answer with our headers on it.
-fn respond(mut response: Response, answer: &Answer, tier: &str, failed: &[Failed]) -> Response {
-    crate::app::decorate(response.headers_mut(), answer);
-    let mut set = |name: &'static str, value: &str| {
-        // A tier's name may hold what a header cannot.
-        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-            response.headers_mut().insert(name, value);
-        }
-    };
-    set("x-tiercast-tier", tier);
-    if !failed.is_empty() {
-        let words: Vec<String> = failed
-            .iter()
-            .map(|failed| format!("{}:{}", failed.tier, failed.kind.name()))
-            .collect();
-        set("x-tiercast-fallback-from", &words.join(", "));
-    }
+/// The answer with our headers on it: of the tier that answers, which need not be the decision's.
+fn respond(mut response: Response, answer: &Answer, tier_idx: usize, failed: &[Failed]) -> Response {
+    let headers = response.headers_mut();
+    let tier = &answer.tiers[tier_idx];
+    crate::app::decorate(headers, answer);
+    set(headers, "x-tiercast-tier", &tier.tier);
+    set(headers, "x-tiercast-quality", &format!("{:.4}", tier.quality_mean));
+    set(headers, "x-tiercast-cost-usd", &format!("{:.8}", tier.cost_usd));
+    came_from(headers, failed);
     response
+}
+
+/// An error that came after the decision: its headers say which decision and who failed.
+fn refusal(error: Error, answer: &Answer, failed: &[Failed]) -> Response {
+    let mut response = error.into_response();
+    let headers = response.headers_mut();
+    crate::app::decorate(headers, answer);
+    // Nobody answered, so there is nothing to expect of an answer.
+    for name in ["x-tiercast-tier", "x-tiercast-quality", "x-tiercast-cost-usd"] {
+        headers.remove(name);
+    }
+    came_from(headers, failed);
+    response
+}
+
+fn came_from(headers: &mut HeaderMap, failed: &[Failed]) {
+    if !failed.is_empty() {
+        let word = |failed: &Failed| format!("{}:{}", failed.tier, failed.kind.name());
+        let words: Vec<String> = failed.iter().map(word).collect();
+        set(headers, "x-tiercast-fallback-from", &words.join(", "));
+    }
+}
+
+/// A tier's name may hold what a header cannot.
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        headers.insert(name, value);
+    }
 }
 
 /// Why a tier cannot be asked now, whatever the request.

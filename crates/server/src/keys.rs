@@ -122,6 +122,15 @@ impl Keys {
         })
     }
 
+    /// Whether a request carries two keys that differ, where keys matter: it may be billed to either.
+    pub(crate) fn are_at_odds(&self, headers: &HeaderMap) -> bool {
+        let is_asked = !self.clients.is_empty() || self.admin.is_some();
+        is_asked
+            && bearer(headers)
+                .zip(bare(headers))
+                .is_some_and(|(one, other)| one != other)
+    }
+
     /// The client that a request's key belongs to; without keys everybody is let in.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         if self.clients.is_empty() {
@@ -151,15 +160,21 @@ impl Keys {
     }
 }
 
-/// The key as OpenAI's clients send it, or as Anthropic's do.
+/// The key, however it is sent.
 fn given(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let value = value.as_bytes();
-        let (scheme, key) = value.split_at_checked("Bearer ".len())?;
-        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(key)
-    });
-    let key = bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes()))?;
-    Some(key.trim_ascii())
+    bearer(headers).or_else(|| bare(headers))
+}
+
+/// The key as OpenAI's clients send it.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, key) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(key.trim_ascii())
+}
+
+/// The key as Anthropic's clients send it.
+fn bare(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get("x-api-key").map(|value| value.as_bytes().trim_ascii())
 }
 
 #[cfg(test)]
@@ -199,6 +214,20 @@ mod tests {
             assert_eq!(keys.caller(&headers), expected, "{headers:?}");
             assert!(!keys.is_admin(&headers), "client keys do not administer");
         }
+    }
+
+    #[test]
+    fn two_keys_have_to_be_the_same_where_keys_matter() {
+        let two = |one: &str, other: &str| {
+            let mut both = headers("authorization", one);
+            both.extend(headers("x-api-key", other));
+            both
+        };
+        let keys = keys("[keys.a]\nenv = \"APP_KEY\"\n");
+        assert!(keys.are_at_odds(&two("Bearer tc-secret", "tc-other")));
+        assert!(!keys.are_at_odds(&two("Bearer tc-secret", "tc-secret")));
+        assert!(!keys.are_at_odds(&two("Basic dTpw", "tc-secret")));
+        assert!(!Keys::default().are_at_odds(&two("Bearer tc-secret", "tc-other")));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::app::app;
-use crate::state::State;
+use crate::state::{Ending, State};
 
 /// How long a connection may take over a request's head, or stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,12 +30,16 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// Pause after the system refuses a connection (out of file handles, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long clients have to read why their reply is not whole.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How much longer than one request's time limit a shutdown waits.
 const DRAIN_SLACK: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown` resolves, then answers what is under way and returns.
 ///
-/// Waits no longer than a request may take: a client that stalls cannot hold the process.
+/// Waits no longer than `drain_ms` (or a decision's time limit): then replies under way end in an error, are settled and
+/// are written to the journal. A client that stalls cannot hold the process.
 pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(app(Arc::clone(&state)));
     let mut http = http1::Builder::new();
@@ -54,9 +58,13 @@ pub async fn run(listener: TcpListener, state: Arc<State>, shutdown: impl Future
                     stream.set_write_timeout(Some(WRITE_TIMEOUT));
                     let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service.clone());
                     let connection = connections.watch(connection);
+                    let state = Arc::clone(&state);
                     tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "connection ended");
+                        tokio::select! {
+                            ended = connection => if let Err(error) = ended {
+                                tracing::debug!(%error, "connection ended");
+                            },
+                            () = state.ends(Ending::Abandoned) => {}
                         }
                     });
                 }
@@ -84,8 +92,16 @@ async fn drain(state: Arc<State>, connections: GracefulShutdown) {
         let settings = &state.serving().settings;
         settings.request_timeout().max(Duration::from_millis(settings.drain_ms)) + DRAIN_SLACK
     };
-    if tokio::time::timeout(limit, connections.shutdown()).await.is_err() {
-        tracing::warn!("gave up on connections that did not end in time");
+    let mut ended = pin!(connections.shutdown());
+    if tokio::time::timeout(limit, &mut ended).await.is_err() {
+        tracing::warn!("what is under way took longer than `drain_ms`: it ends in an error, and is accounted for");
+        state.go_to(Ending::GivingUp);
+        if tokio::time::timeout(LAST_WORDS, &mut ended).await.is_err() {
+            // Clients that do not read: what is owed for them is booked as their connections are dropped.
+            tracing::warn!("gave up on connections that did not end in time");
+            state.go_to(Ending::Abandoned);
+            drop(tokio::time::timeout(DRAIN_SLACK, &mut ended).await);
+        }
     }
     let settled = async {
         while !state.is_settled() {

@@ -37,6 +37,9 @@ const MAX_COHORTS: usize = 100;
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     pub(crate) listen: SocketAddr,
+    /// What the file says of it, where `--listen` outranks the file.
+    #[serde(skip)]
+    listen_written: Option<SocketAddr>,
     pub(crate) allow_without_key: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) safe_tier: Option<String>,
@@ -138,6 +141,7 @@ pub(crate) struct Served {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            listen_written: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             allow_without_key: false,
             safe_tier: None,
@@ -177,8 +181,13 @@ impl Settings {
 
     /// The same, listening elsewhere (`--listen`).
     pub fn listening_on(mut self, listen: SocketAddr) -> Result<Self, SettingsError> {
+        self.listen_written = Some(self.listen_written());
         self.listen = listen;
         self.checked()
+    }
+
+    fn listen_written(&self) -> SocketAddr {
+        self.listen_written.unwrap_or(self.listen)
     }
 
     /// Where to listen.
@@ -335,10 +344,22 @@ impl Settings {
         RuleList::check(&self.rules, catalog).map_err(|error| value("rules", format!("will not do: {error}")))
     }
 
-    /// Refuses what a running server cannot take over from these settings.
+    /// Refuses what a running server cannot take over from these settings, and what looks like a file that is
+    /// only half there: to serve nothing more, or to let everybody in, is said by a restart.
     pub(crate) fn check_reload(&self, next: &Self) -> Result<(), SettingsError> {
+        let lost = [
+            (
+                "[tiers.NAME.endpoint] table",
+                self.has_endpoints() && !next.has_endpoints(),
+            ),
+            ("[keys.NAME] table", !self.keys.is_empty() && next.keys.is_empty()),
+            ("[admin] table", self.admin.is_some() && next.admin.is_none()),
+        ];
+        if let Some((what, _)) = lost.into_iter().find(|(_, is_lost)| *is_lost) {
+            return Err(SettingsError::Lost(what));
+        }
         let changed = [
-            ("listen", self.listen != next.listen),
+            ("listen", self.listen_written() != next.listen_written()),
             ("workers", self.workers != next.workers),
             ("queue_capacity", self.queue_capacity != next.queue_capacity),
             ("max_concurrency", self.max_concurrency != next.max_concurrency),

@@ -21,7 +21,7 @@ use tiercast_routing::request::Request;
 use tiercast_routing::rules::Told;
 use tiercast_upstream::client::Client;
 use tiercast_upstream::error::ErrorKind;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::accounts::Accounts;
 use crate::answer::{Answer, answer};
@@ -61,6 +61,17 @@ pub type AnswerJudge = Arc<dyn Fn(usize, &Request, f64, &Said, Option<f64>) -> f
 /// Reads the settings anew: their text, or why it cannot be read.
 pub type Source = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 
+/// How near the end of the process is, for what is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    /// What is under way may go on.
+    None,
+    /// The time to drain is over: say so to the client, settle, end.
+    GivingUp,
+    /// The client does not listen: end.
+    Abandoned,
+}
+
 /// One served deployment: what it serves, its limits, its inference threads and its metrics.
 pub struct State {
     serving: RwLock<Arc<Serving>>,
@@ -82,6 +93,7 @@ pub struct State {
     pub(crate) settling: Arc<AtomicUsize>,
     pub(crate) permits: Arc<Semaphore>,
     draining: AtomicBool,
+    ending: watch::Sender<Ending>,
     process: u64,
     n_decisions: AtomicU64,
     pub(crate) observer: Arc<Observer>,
@@ -175,6 +187,7 @@ impl State {
             budgets,
             settling: Arc::default(),
             draining: AtomicBool::new(false),
+            ending: watch::Sender::new(Ending::None),
             process: RandomState::new().hash_one(std::process::id()),
             n_decisions: AtomicU64::new(0),
             observer,
@@ -191,15 +204,19 @@ impl State {
 
     /// Reads the settings anew and puts them in force as a whole, or leaves everything as it was.
     pub fn reload(&self) -> Result<(), String> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let source = self.source.as_ref();
         let source = source.ok_or("the server was started without --config, so there is nothing to reload")?;
-        let text = source()?;
+        self.put_in_force(&source()?)
+    }
+
+    /// The same with the text of the settings.
+    pub fn put_in_force(&self, text: &str) -> Result<(), String> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.serving();
         let next = || -> Result<Serving, SettingsError> {
-            let settings = Settings::parse(&text)?;
-            let settings = settings.listening_on(before.settings.listen)?;
+            let settings = Settings::parse(text)?;
             before.settings.check_reload(&settings)?;
+            let settings = settings.listening_on(before.settings.listen)?;
             Serving::new(
                 &self.checkpoint,
                 settings,
@@ -208,7 +225,7 @@ impl State {
                 Some(&before),
             )
         };
-        let next = next().map_err(|error| error.located(&text).to_string())?;
+        let next = next().map_err(|error| error.located(text).to_string())?;
         self.mark_borrowed(&before, false);
         self.mark_borrowed(&next, true);
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
@@ -246,7 +263,8 @@ impl State {
         let known = (forecasts.as_slice(), &assessment.evidence);
         let (mut answer, is_over) = self
             .within(serving, &mut dials, known, &notes, &purses, deadline)
-            .await?;
+            .await
+            .map_err(|error| or_open(error, serving))?;
         let took = start.elapsed();
         answer.overhead_ms = took.as_secs_f64() * 1000.0;
         self.metrics.decision(&answer, &dials, took);
@@ -609,6 +627,22 @@ impl State {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Says to what is under way how near the end is.
+    pub(crate) fn go_to(&self, ending: Ending) {
+        self.ending.send_replace(ending);
+    }
+
+    /// Resolves once the end is so near.
+    pub(crate) async fn ends(&self, ending: Ending) {
+        let mut now = self.ending.subscribe();
+        now.wait_for(|now| *now >= ending).await.expect("its sender is ours");
+    }
+
+    /// Whether what is under way has to end.
+    pub(crate) fn is_giving_up(&self) -> bool {
+        *self.ending.borrow() >= Ending::GivingUp
+    }
+
     /// Forgets what is old in the budgets' store.
     pub(crate) async fn sweep_budgets(&self) {
         let Some(store) = &self.budgets else { return };
@@ -654,6 +688,20 @@ fn close(serving: &Serving, asked: &Asked, ways: &Ways, dials: &mut Dials) -> Ve
         dials.constraints.unavailable.extend(why.map(|why| (tier_idx, why)));
     }
     notes
+}
+
+/// A tier that would do and is left alone for a while is nothing that the request could mend.
+fn or_open(error: Error, serving: &Serving) -> Error {
+    let Error::NoTierFits(none) = error else { return error };
+    let open = none.open_circuits().iter();
+    let waits = open.filter_map(|tier| serving.upstreams.get(*tier)?.as_ref()?.circuit_open_for());
+    match (none.open_circuits().is_empty(), waits.min()) {
+        (true, _) => Error::NoTierFits(none),
+        (false, wait) => Error::CircuitOpen {
+            message: none.to_string(),
+            retry_after_s: wait.map_or(1, |wait| wait.as_secs_f64().ceil() as u64).max(1),
+        },
+    }
 }
 
 /// The cascade that a decision begins. A level that the request asks for is the estimate from which an answer is

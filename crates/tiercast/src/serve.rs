@@ -180,7 +180,7 @@ fn open(
     };
     let source = config.map(|path| -> Source {
         let path = path.to_owned();
-        Box::new(move || read(&path).map_err(|error| format!("reading {}: {error}", path.display())))
+        Box::new(move || look(&path))
     });
     let observed = watch_of(&settings, predictor.reference().cloned())?;
     let parts = Parts {
@@ -216,21 +216,27 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    std::fs::read_to_string(path)
+/// The text of the settings, or why there is none.
+fn look(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))
 }
 
 /// Puts the settings in force whenever the file changes. Looking at its text is slower than being told
-/// by the system, and works wherever files do, also where an editor puts a new file in its place.
+/// by the system, and works wherever files do, also where an editor puts a new file in its place. A file that
+/// is still being written changes from look to look: only what is the same on two of them counts.
 async fn watch(config: PathBuf, state: Arc<State>) {
-    let mut seen = read(&config).ok();
+    let mut known = look(&config);
+    let mut before = known.clone();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let now = read(&config).ok();
-        if now == seen {
+        let now = look(&config);
+        let is_at_rest = now == before;
+        before.clone_from(&now);
+        if !is_at_rest || now == known {
             continue;
         }
-        match state.reload() {
+        known.clone_from(&now);
+        match now.and_then(|text| state.put_in_force(&text)) {
             Ok(()) => tracing::info!(config = %config.display(), "settings reloaded"),
             Err(error) => tracing::error!(
                 config = %config.display(),
@@ -238,7 +244,6 @@ async fn watch(config: PathBuf, state: Arc<State>) {
                 "settings not reloaded; those before stay in force"
             ),
         }
-        seen = now;
     }
 }
 

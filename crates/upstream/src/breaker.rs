@@ -3,7 +3,7 @@
 //!
 //! `Circuit` is the state machine and keeps no clock; `Breaker` shares it between calls.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often in a row the pause doubles.
@@ -16,6 +16,9 @@ pub enum Health {
     Alive,
     /// It did not answer, or failed.
     Failing,
+    /// It has begun to answer, and how that ends is told later. Whoever was kept waiting need not wait for the end,
+    /// and the next failure opens the circuit again.
+    Begun,
     /// Nothing is known: told to wait, or the call was dropped.
     Unknown,
 }
@@ -72,7 +75,10 @@ impl Circuit {
             return;
         }
         match (self.state, health) {
-            (State::Closed { .. }, Health::Alive) => self.state = State::Closed { failures: 0 },
+            (State::Closed { .. }, Health::Alive) => {
+                self.openings = 0;
+                self.state = State::Closed { failures: 0 };
+            }
             (State::Closed { failures }, Health::Failing) if failures + 1 < self.threshold => {
                 self.state = State::Closed { failures: failures + 1 };
             }
@@ -81,8 +87,13 @@ impl Circuit {
                 self.openings = 0;
                 self.go(State::Closed { failures: 0 });
             }
+            (State::HalfOpen { .. }, Health::Begun) => {
+                self.go(State::Closed {
+                    failures: self.threshold - 1,
+                });
+            }
             (State::HalfOpen { .. }, Health::Unknown) => self.go(State::HalfOpen { is_probing: false }),
-            (State::Closed { .. }, Health::Unknown) | (State::Open { .. }, _) => {}
+            (State::Closed { .. }, Health::Unknown | Health::Begun) | (State::Open { .. }, _) => {}
         }
     }
 
@@ -111,10 +122,10 @@ impl Breaker {
     }
 
     /// Lets a call through, or says how long to wait.
-    pub(crate) fn admit(&self) -> Result<Admission<'_>, Duration> {
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission, Duration> {
         let generation = self.lock().admit(Instant::now())?;
         Ok(Admission {
-            breaker: self,
+            breaker: Arc::clone(self),
             generation,
             health: Health::Unknown,
         })
@@ -132,20 +143,30 @@ impl Breaker {
 
 /// A call under way. A call that is dropped before it ends gives its place as a probe back.
 #[derive(Debug)]
-pub struct Admission<'a> {
-    breaker: &'a Breaker,
+pub struct Admission {
+    breaker: Arc<Breaker>,
     generation: u64,
     health: Health,
 }
 
-impl Admission<'_> {
+impl Admission {
+    /// It has begun to answer.
+    pub fn begun(&mut self) {
+        let mut circuit = self.breaker.lock();
+        if circuit.generation == self.generation {
+            circuit.record(self.generation, Health::Begun, Instant::now());
+            // How it ends counts in the state that this led to.
+            self.generation = circuit.generation;
+        }
+    }
+
     /// How it went.
     pub fn finish(mut self, health: Health) {
         self.health = health;
     }
 }
 
-impl Drop for Admission<'_> {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.breaker.lock().record(self.generation, self.health, Instant::now());
     }
@@ -188,12 +209,39 @@ mod tests {
 
     #[test]
     fn a_dropped_probe_gives_its_place_back() {
-        let breaker = Breaker::new(1, Duration::ZERO);
+        let breaker = Arc::new(Breaker::new(1, Duration::ZERO));
         breaker.admit().unwrap().finish(Health::Failing);
         let probe = breaker.admit().unwrap();
         assert!(breaker.admit().is_err());
         drop(probe);
         assert!(breaker.admit().is_ok());
+    }
+
+    #[test]
+    fn streams_that_begin_and_break_open_it() {
+        let breaker = Arc::new(Breaker::new(3, PAUSE));
+        let broken = || {
+            let mut admission = breaker.admit().unwrap();
+            admission.begun();
+            admission.finish(Health::Failing);
+        };
+        broken();
+        broken();
+        assert_eq!(breaker.open_for(), None);
+        broken();
+        assert!(breaker.open_for().is_some());
+    }
+
+    #[test]
+    fn a_probe_that_has_begun_lets_others_in_and_its_end_still_counts() {
+        let breaker = Arc::new(Breaker::new(3, Duration::ZERO));
+        (0..3).for_each(|_| breaker.admit().unwrap().finish(Health::Failing));
+        let mut probe = breaker.admit().unwrap();
+        assert!(breaker.admit().is_err(), "one probe at a time");
+        probe.begun();
+        drop(breaker.admit().unwrap());
+        probe.finish(Health::Failing);
+        assert!(matches!(breaker.lock().state, State::Open { .. }), "{breaker:?}");
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -206,6 +254,7 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let health = prop_oneof![
             1 => Just(Health::Alive),
+            1 => Just(Health::Begun),
             3 => Just(Health::Failing),
             1 => Just(Health::Unknown)
         ];

@@ -60,6 +60,16 @@ impl CallError {
         let wait = self.retry_after.filter(|_| self.kind != ErrorKind::CircuitOpen);
         wait.filter(|wait| *wait > LONGEST_WAIT)
     }
+
+    /// What a client of a gateway may learn: the tier, what happened and what it can do. The message is for whoever
+    /// runs the gateway.
+    pub fn told(&self, tier: &str) -> String {
+        let status = self.status.filter(|status| !(200..300).contains(status));
+        let status = status
+            .map(|status| format!(" (it answered {status})"))
+            .unwrap_or_default();
+        format!("tier `{tier}`: {}{status}", self.kind.told())
+    }
 }
 
 /// Kinds of failure. Callers decide by kind; people read the message.
@@ -209,6 +219,43 @@ impl ErrorKind {
         }
     }
 
+    /// The same for whoever has another tier to ask: an endpoint that answers with garbage, that does not know its
+    /// key, its model or its path, or that breaks off, is best left alone for a while too.
+    pub fn usefulness(self) -> Health {
+        match self {
+            Self::Html | Self::NotJson | Self::CutJson | Self::Malformed | Self::EmptyChoices | Self::CutStream => {
+                Health::Failing
+            }
+            kind if kind.is_configuration() => Health::Failing,
+            kind => kind.health(),
+        }
+    }
+
+    /// What a client is told, who can do nothing about hosts, keys and settings.
+    fn told(self) -> &'static str {
+        match self {
+            Self::Unreachable => "its endpoint cannot be reached; try again later",
+            Self::Timeout => "its endpoint did not answer in time; try again, or ask for less",
+            Self::RateLimited => "its endpoint takes no more requests just now; try again later",
+            Self::QuotaExceeded => "its account has no quota left; use another model meanwhile",
+            Self::Server => "its endpoint failed; try again later",
+            Self::Unauthorized | Self::ModelNotFound | Self::NotFound | Self::Redirected => {
+                "its endpoint refuses to serve this gateway; use another model meanwhile"
+            }
+            Self::ContextTooLong => "the prompt and the longest reply do not fit its window; send less",
+            Self::ContentFiltered => "its endpoint refuses this content",
+            Self::BadRequest => "its endpoint refuses this request; check its fields",
+            Self::StreamRefused => "its endpoint does not stream; ask without `stream`",
+            Self::Html | Self::NotJson | Self::Malformed | Self::EmptyChoices => {
+                "its endpoint answered with something that is no reply; try again later"
+            }
+            Self::CutJson | Self::CutStream => "its reply broke off; try again",
+            Self::TooLarge => "its reply is too large to be passed on; ask for less",
+            Self::CircuitOpen => "it failed too often in a row and is left alone for a while; try again later",
+            Self::Stopped => "it was not asked; try again",
+        }
+    }
+
     /// Whether every call to this tier fails alike until somebody changes key, model, URL or account.
     pub fn is_configuration(self) -> bool {
         matches!(
@@ -227,6 +274,11 @@ mod tests {
         for kind in ErrorKind::ALL {
             assert_eq!(ErrorKind::from_name(kind.name()), Some(kind));
             assert!(!(kind.is_transient() && kind.is_configuration()), "{kind:?}");
+            // What is no failure for a collector may be one for a gateway, never the other way round.
+            assert!(
+                kind.health() == Health::Alive || kind.usefulness() == kind.health(),
+                "{kind:?}"
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod breaker;
 pub mod call;
 pub mod client;
+pub mod conceal;
 pub mod error;
 pub mod settings;
 pub mod told;

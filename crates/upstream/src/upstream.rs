@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::breaker::{Admission, Breaker, Health};
 use crate::call::{AttemptError, ChatCall, OnCut, Reply};
 use crate::classify;
 use crate::client::Client;
+use crate::conceal::{self, Concealer};
 use crate::error::{CallError, ErrorKind, UpstreamError};
 use crate::limits::{Pause, Rate};
 use crate::retry::{self, LONGEST_WAIT};
@@ -59,7 +60,7 @@ pub struct Upstream {
     requests: Option<Rate>,
     tokens: Option<Rate>,
     pause: Pause,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     /// What last counted against the endpoint: whoever finds the circuit open is told.
     last_failure: Mutex<Option<(ErrorKind, String)>>,
     delivery: AtomicU8,
@@ -99,7 +100,7 @@ impl Upstream {
                 .tokens_per_minute()
                 .map(|limit| Rate::per_minute(limit, TOKEN_SHARE)),
             pause: Pause::default(),
-            breaker: Breaker::new(settings.breaker_failures(), settings.breaker_pause()),
+            breaker: Arc::new(Breaker::new(settings.breaker_failures(), settings.breaker_pause())),
             last_failure: Mutex::new(None),
             delivery: AtomicU8::new(0),
             refuses_logprobs: AtomicBool::new(false),
@@ -193,8 +194,22 @@ impl Upstream {
     }
 
     /// Asks the breaker for one call, or says how long to wait. Tell it how the call went.
-    pub fn admit(&self) -> Result<Admission<'_>, Duration> {
+    pub fn admit(&self) -> Result<Admission, Duration> {
         self.breaker.admit()
+    }
+
+    /// The text without the key: for whatever the endpoint says that is no reply.
+    pub fn conceal(&self, text: &str) -> String {
+        conceal::without(self.bare_key().unwrap_or_default(), text)
+    }
+
+    /// Takes the key out of replies as they come.
+    pub fn concealer(&self) -> Concealer {
+        Concealer::new(self.bare_key())
+    }
+
+    fn bare_key(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| key.0.expose_secret().trim())
     }
 
     /// What the endpoint calls the model.
@@ -414,7 +429,7 @@ impl Upstream {
                 "tier `{}` at {}: {}{tries}; {}",
                 self.tier,
                 self.host,
-                fault.what,
+                self.conceal(&fault.what),
                 self.mend(cause)
             ),
             status: fault.status,

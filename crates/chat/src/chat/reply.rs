@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use crate::chat::read;
 use crate::chat::write::assistant;
 use crate::dialect::Dialect;
-use crate::error::ChatError;
 use crate::failure::Failure;
 use crate::fields::{Fields, Reading};
 use crate::neutral::{Output, map};
@@ -23,7 +22,7 @@ pub(crate) fn read(body: &Map<String, Value>) -> Result<Reply, BadReply> {
     let mut reply = Reply {
         id: body.text("id")?.map(str::to_owned),
         finish: choice.text("finish_reason")?.map(finish),
-        usage: usage(&body)?,
+        usage: usage(&body),
         ..Reply::default()
     };
     for output in read::said(&choice.need_object("message")?, Reading::Gist)? {
@@ -51,22 +50,21 @@ pub(crate) fn write_finish(finish: &Finish) -> &'static str {
     }
 }
 
-/// The usage of a reply or a chunk.
-pub(crate) fn usage(body: &Fields<'_>) -> Result<Option<Usage>, ChatError> {
-    let Some(usage) = body.object("usage")? else {
-        return Ok(None);
+/// The usage of a reply or a chunk; none where a count that matters is missing or is no count, since half of it
+/// would be taken for a reply that cost nothing.
+pub(crate) fn usage(body: &Fields<'_>) -> Option<Usage> {
+    let usage = body.counts("usage")?;
+    let detail = |object: &str, key: &str| {
+        let details = usage.counts(object);
+        details.and_then(|details| details.tokens(key)).unwrap_or(0)
     };
-    let detail = |object: &str, key: &str| match usage.object(object)? {
-        Some(details) => Ok(details.whole(key)?.unwrap_or(0)),
-        None => Ok::<u64, ChatError>(0),
-    };
-    Ok(Some(Usage {
-        input: usage.whole("prompt_tokens")?.unwrap_or(0),
-        cached_input: detail("prompt_tokens_details", "cached_tokens")?,
-        cache_written: detail("prompt_tokens_details", "cache_write_tokens")?,
-        output: usage.whole("completion_tokens")?.unwrap_or(0),
-        reasoning: detail("completion_tokens_details", "reasoning_tokens")?,
-    }))
+    Some(Usage {
+        input: usage.tokens("prompt_tokens")?,
+        cached_input: detail("prompt_tokens_details", "cached_tokens"),
+        cache_written: detail("prompt_tokens_details", "cache_write_tokens"),
+        output: usage.tokens("completion_tokens")?,
+        reasoning: detail("completion_tokens_details", "reasoning_tokens"),
+    })
 }
 
 pub(crate) fn write_usage(usage: Usage) -> Value {

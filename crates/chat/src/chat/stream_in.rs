@@ -46,7 +46,7 @@ impl Reader {
                 self.choice(&choice, &mut deltas)?;
             }
         }
-        deltas.extend(reply::usage(chunk)?.map(Delta::Usage));
+        deltas.extend(reply::usage(chunk).map(Delta::Usage));
         Ok(deltas)
     }
 

@@ -19,15 +19,14 @@ pub(crate) fn read(body: &Map<String, Value>) -> Result<Reply, BadReply> {
     if body.value("content").is_none() {
         return Err(body.wrong("content", "a list of blocks").into());
     }
-    let mut usage = Usage::default();
-    let has_usage = body
-        .object("usage")?
-        .map(|object| add_usage(&object, &mut usage))
-        .transpose()?;
+    let mut told = Told::default();
+    if let Some(usage) = body.counts("usage") {
+        told.take(&usage);
+    }
     let mut reply = Reply {
         id: body.text("id")?.map(str::to_owned),
         finish: finish(&body)?,
-        usage: has_usage.map(|()| usage),
+        usage: told.usage(),
         ..Reply::default()
     };
     for output in read::said(&body, Reading::Gist)? {
@@ -60,28 +59,39 @@ pub(crate) fn write_finish(finish: &Finish, is_refused: bool) -> (&'static str, 
     }
 }
 
-/// Takes over the counts that are told. A stream tells some at its start and some at its end.
-pub(crate) fn add_usage(object: &Fields<'_>, usage: &mut Usage) -> Result<(), ChatError> {
-    // Anthropic's input is without what the cache read and wrote.
-    let mut uncached = usage
-        .input
-        .saturating_sub(usage.cached_input)
-        .saturating_sub(usage.cache_written);
-    let take = |key: &str, count: &mut u64| {
-        *count = object.whole(key)?.unwrap_or(*count);
-        Ok::<(), ChatError>(())
-    };
-    take("input_tokens", &mut uncached)?;
-    take("cache_read_input_tokens", &mut usage.cached_input)?;
-    take("cache_creation_input_tokens", &mut usage.cache_written)?;
-    take("output_tokens", &mut usage.output)?;
-    if let Some(details) = object.object("output_tokens_details")? {
-        usage.reasoning = details.whole("thinking_tokens")?.unwrap_or(usage.reasoning);
+/// The counts that were told so far. A stream tells some at its start and some at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Without what the cache read and wrote, as Anthropic counts.
+    uncached: Option<u64>,
+    cached: u64,
+    written: u64,
+    output: Option<u64>,
+    reasoning: u64,
+}
+
+impl Told {
+    /// Takes over what is told anew.
+    pub(crate) fn take(&mut self, object: &Fields<'_>) {
+        self.uncached = object.tokens("input_tokens").or(self.uncached);
+        self.cached = object.tokens("cache_read_input_tokens").unwrap_or(self.cached);
+        self.written = object.tokens("cache_creation_input_tokens").unwrap_or(self.written);
+        self.output = object.tokens("output_tokens").or(self.output);
+        let details = object.counts("output_tokens_details");
+        let thinking = details.and_then(|details| details.tokens("thinking_tokens"));
+        self.reasoning = thinking.unwrap_or(self.reasoning);
     }
-    usage.input = uncached
-        .saturating_add(usage.cached_input)
-        .saturating_add(usage.cache_written);
-    Ok(())
+
+    /// None as long as a count that matters is missing.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        Some(Usage {
+            input: self.uncached?.saturating_add(self.cached).saturating_add(self.written),
+            cached_input: self.cached,
+            cache_written: self.written,
+            output: self.output?,
+            reasoning: self.reasoning,
+        })
+    }
 }
 
 pub(crate) fn write_usage(usage: Usage) -> Value {

@@ -5,14 +5,13 @@ use serde_json::{Map, Value};
 use crate::error::ChatError;
 use crate::failure::Failure;
 use crate::fields::Fields;
-use crate::messages::reply;
-use crate::reply::Usage;
+use crate::messages::reply::{self, Told};
 use crate::sse::SseEvent;
 use crate::stream::{Delta, ReadStream, malformed, object};
 
 #[derive(Default)]
 pub(crate) struct Reader {
-    usage: Usage,
+    told: Told,
     /// The block that is being told, where it is a call: its index, and the arguments that came with its start.
     call: Option<(u64, Option<String>)>,
 }
@@ -40,7 +39,7 @@ impl Reader {
                 let message = body.need_object("message")?;
                 let id = message.text("id")?.map(str::to_owned);
                 let mut deltas = vec![Delta::Start { id }];
-                deltas.extend(self.usage(&message)?);
+                deltas.extend(self.usage(&message));
                 deltas
             }
             "content_block_start" => self.block(body)?,
@@ -51,7 +50,7 @@ impl Reader {
             }
             "message_delta" => {
                 let finish = reply::finish(&body.need_object("delta")?)?;
-                let usage = self.usage(body)?;
+                let usage = self.usage(body);
                 finish.map(Delta::Finish).into_iter().chain(usage).collect()
             }
             "message_stop" => vec![Delta::Done],
@@ -60,12 +59,9 @@ impl Reader {
         })
     }
 
-    fn usage(&mut self, object: &Fields<'_>) -> Result<Option<Delta>, ChatError> {
-        let Some(usage) = object.object("usage")? else {
-            return Ok(None);
-        };
-        reply::add_usage(&usage, &mut self.usage)?;
-        Ok(Some(Delta::Usage(self.usage)))
+    fn usage(&mut self, object: &Fields<'_>) -> Option<Delta> {
+        self.told.take(&object.counts("usage")?);
+        self.told.usage().map(Delta::Usage)
     }
 
     fn block(&mut self, body: &Fields<'_>) -> Result<Vec<Delta>, ChatError> {

@@ -23,7 +23,7 @@ pub(crate) fn read(body: &Map<String, Value>) -> Result<Reply, BadReply> {
     let mut reply = Reply {
         id: body.text("id")?.map(str::to_owned),
         finish: Some(finish(&body)?),
-        usage: usage(&body)?,
+        usage: usage(&body),
         ..Reply::default()
     };
     if body.value("output").is_none() {
@@ -55,21 +55,20 @@ pub(crate) fn finish(response: &Fields<'_>) -> Result<Finish, ChatError> {
     })
 }
 
-pub(crate) fn usage(response: &Fields<'_>) -> Result<Option<Usage>, ChatError> {
-    let Some(usage) = response.object("usage")? else {
-        return Ok(None);
+/// None where a count that matters is missing or is no count.
+pub(crate) fn usage(response: &Fields<'_>) -> Option<Usage> {
+    let usage = response.counts("usage")?;
+    let detail = |object: &str, key: &str| {
+        let details = usage.counts(object);
+        details.and_then(|details| details.tokens(key)).unwrap_or(0)
     };
-    let detail = |object: &str, key: &str| match usage.object(object)? {
-        Some(details) => Ok(details.whole(key)?.unwrap_or(0)),
-        None => Ok::<u64, ChatError>(0),
-    };
-    Ok(Some(Usage {
-        input: usage.whole("input_tokens")?.unwrap_or(0),
-        cached_input: detail("input_tokens_details", "cached_tokens")?,
-        cache_written: detail("input_tokens_details", "cache_write_tokens")?,
-        output: usage.whole("output_tokens")?.unwrap_or(0),
-        reasoning: detail("output_tokens_details", "reasoning_tokens")?,
-    }))
+    Some(Usage {
+        input: usage.tokens("input_tokens")?,
+        cached_input: detail("input_tokens_details", "cached_tokens"),
+        cache_written: detail("input_tokens_details", "cache_write_tokens"),
+        output: usage.tokens("output_tokens")?,
+        reasoning: detail("output_tokens_details", "reasoning_tokens"),
+    })
 }
 
 fn write_usage(usage: Usage) -> Value {

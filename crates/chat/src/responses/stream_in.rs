@@ -62,7 +62,7 @@ impl Reader {
             "response.completed" | "response.incomplete" => {
                 let response = body.need_object("response")?;
                 let mut deltas = vec![Delta::Finish(reply::finish(&response)?)];
-                deltas.extend(reply::usage(&response)?.map(Delta::Usage));
+                deltas.extend(reply::usage(&response).map(Delta::Usage));
                 deltas.push(Delta::Done);
                 deltas
             }

@@ -126,6 +126,68 @@ fn the_other_dialects_tell_their_usage_too() {
     assert!(reader.summary().is_complete);
 }
 
+/// The usage of a whole chat reply with these counts.
+fn told(prompt: &Value, completion: &Value) -> Option<(u64, u64)> {
+    let body = json!({
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "four"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": 7},
+    });
+    let summary = crate::summarise(body.as_object().expect("an object"), Dialect::Chat).expect("a whole reply");
+    summary.usage.map(|usage| (usage.input, usage.output))
+}
+
+#[test]
+fn counts_that_are_none_leave_the_reply_whole_and_its_usage_untold() {
+    assert_eq!(told(&json!(9), &json!(4)), Some((9, 4)));
+    assert_eq!(told(&json!(9.0), &json!(4.0)), Some((9, 4)));
+    assert_eq!(told(&json!(0), &json!(0)), Some((0, 0)));
+    for odd in [
+        json!(null),
+        json!("12"),
+        json!(-5),
+        json!(1.5),
+        json!(1e30),
+        json!(u64::MAX),
+        json!([4]),
+    ] {
+        assert_eq!(told(&odd, &json!(4)), None, "{odd}");
+        assert_eq!(told(&json!(9), &odd), None, "{odd}");
+    }
+}
+
+#[test]
+fn half_of_a_usage_is_none_in_every_dialect() {
+    let message = |usage: &Value| json!({"content": [{"type": "text", "text": "four"}], "stop_reason": "end_turn", "usage": usage});
+    let response = |usage: &Value| json!({"status": "completed", "output": [], "usage": usage});
+    for usage in [
+        json!({"input_tokens": 9}),
+        json!({"output_tokens": 4}),
+        json!({}),
+        json!("?"),
+        json!(null),
+    ] {
+        for (dialect, body) in [
+            (Dialect::Messages, message(&usage)),
+            (Dialect::Responses, response(&usage)),
+        ] {
+            let summary = crate::summarise(body.as_object().expect("an object"), dialect).expect("a whole reply");
+            assert_eq!(summary.usage, None, "{dialect:?} {usage}");
+        }
+    }
+    // A stream of messages may tell the input at its start and the output at its end, or only one of them.
+    for (input, expected) in [(json!({"input_tokens": 9}), Some(4)), (json!({}), None)] {
+        let mut reader = UsageReader::new(Dialect::Messages);
+        for event in [
+            json!({"type": "message_start", "message": {"id": "m", "usage": input}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}),
+            json!({"type": "message_stop"}),
+        ] {
+            reader.push(format!("event: x\ndata: {event}\n\n").as_bytes());
+        }
+        assert_eq!(reader.summary().usage.map(|usage| usage.output), expected);
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_the_bytes_a_reader_that_cuts_nothing_changes_nothing(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..20) {

@@ -244,13 +244,8 @@ async fn header_dials() {
         "fastest_acceptable",
     )
     .await;
-    decides(
-        Some("auto:best"),
-        &[("x-tiercast-quality", "0.1")],
-        "large",
-        "highest_quality",
-    )
-    .await;
+    let spelled = [("x-tiercast-quality", "0.55")];
+    decides(Some("auto:q=0.55"), &spelled, "small", "cheapest_acceptable").await;
     let answer = decides(
         None,
         &[("x-tiercast-exclude", "mid, small")],
@@ -279,15 +274,79 @@ async fn header_dials() {
     let patient = [("x-tiercast-latency-ms", "2000"), ("x-tiercast-mode", "async")];
     decides(Some("auto:best"), &patient, "large", "highest_quality").await;
     decides(None, &[("x-tiercast-policy", "meta")], "mid", "cheapest_acceptable").await;
-    decides(
-        Some("auto:best"),
-        &[("x-tiercast-policy", "fixed:small")],
-        "small",
-        "named_by_caller",
-    )
-    .await;
+    for model in [None, Some("small")] {
+        decides(
+            model,
+            &[("x-tiercast-policy", "fixed:small")],
+            "small",
+            "named_by_caller",
+        )
+        .await;
+    }
     let answer = decides(None, &[("x-tiercast-debug", "1")], "mid", "cheapest_acceptable").await;
     assert_eq!(answer["debug"]["ask_bytes"], 5);
+}
+
+#[tokio::test]
+async fn headers_that_contradict_the_model_or_one_another_are_refused_by_both_names() {
+    for (model, headers, parts) in [
+        (
+            "small",
+            [("x-tiercast-policy", "rules"); 1].as_slice(),
+            ["x-tiercast-policy", "`small`"],
+        ),
+        (
+            "small",
+            &[("x-tiercast-policy", "fixed:large")],
+            ["x-tiercast-policy", "`small`"],
+        ),
+        (
+            "small",
+            &[("x-tiercast-quality", "0.9")],
+            ["x-tiercast-quality", "`small`"],
+        ),
+        (
+            "auto:best",
+            &[("x-tiercast-quality", "0.1")],
+            ["x-tiercast-quality", "`auto:best`"],
+        ),
+        (
+            "auto:best",
+            &[("x-tiercast-policy", "fixed:small")],
+            ["x-tiercast-policy", "`auto:best`"],
+        ),
+        (
+            "auto:cheap",
+            &[("x-tiercast-policy", "cascade")],
+            ["x-tiercast-policy", "`auto:cheap`"],
+        ),
+        (
+            "auto:q=0.8",
+            &[("x-tiercast-quality", "0.7")],
+            ["x-tiercast-quality", "`auto:q=0.8`"],
+        ),
+        (
+            "auto",
+            &[("x-tiercast-policy", "fixed:small"), ("x-tiercast-quality", "0.9")],
+            ["x-tiercast-quality", "`x-tiercast-policy`"],
+        ),
+    ] {
+        let request = post_route(headers).body(chat(Some(model), "hello")).unwrap();
+        refused(&state(), request, 400, "invalid_header", &parts).await;
+    }
+    let digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // of "secret"
+    let (keyed, _gate) = state_of(&format!("[keys.a]\nsha256 = \"{digest}\""));
+    for (key, status) in [("secret", 200), ("hush", 400)] {
+        let headers = [("authorization", "Bearer secret"), ("x-api-key", key)];
+        let request = post_route(&headers).body(chat(None, "hello")).unwrap();
+        let response = send(&keyed, request).await;
+        assert_eq!(response.status().as_u16(), status);
+        let text = text_of(response).await;
+        assert!(
+            status == 200 || text.contains("`authorization`") && !text.contains("hush"),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]

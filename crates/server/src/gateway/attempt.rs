@@ -7,9 +7,10 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use serde_json::{Map, Value};
-use tiercast_chat::{BadReply, Dialect, ReplyOptions, StreamSummary, summarise, translate_response};
+use tiercast_chat::{BadReply, Dialect, Failure, ReplyOptions, StreamSummary, summarise, translate_response};
 use tiercast_upstream::answer::Answer;
 use tiercast_upstream::breaker::Health;
+use tiercast_upstream::conceal::Concealer;
 use tiercast_upstream::error::{CallError, ErrorKind};
 use tiercast_upstream::upstream::Upstream;
 
@@ -30,8 +31,8 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 const PASSED_BACK: [&str; 3] = ["request-id", "x-request-id", "retry-after"];
 const PASSED_BACK_BEGINNINGS: [&str; 3] = ["x-ratelimit-", "anthropic-ratelimit-", "openai-"];
 
-/// What went wrong, and the body of a refusal.
-type Failure = (CallError, Vec<u8>);
+/// What went wrong, and what the endpoint itself says of it where it refuses.
+type Failed = (CallError, Option<Failure>);
 
 /// Asks `upstream` and returns once a reply has begun, or why none has.
 pub(super) async fn attempt(
@@ -42,13 +43,13 @@ pub(super) async fn attempt(
     (mut settle, traceparent): (Settle, String),
     deadline: Instant,
     serving: &Serving,
-) -> Result<Response, Failure> {
+) -> Result<Response, Failed> {
     settle.speaks(asked.dialect, asked.is_streamed());
-    let admission = upstream.admit().map_err(|wait| {
-        settle.fail(ErrorKind::CircuitOpen.name());
+    let mut admission = upstream.admit().map_err(|wait| {
+        settle.fail(ErrorKind::CircuitOpen);
         let mut error = upstream.failure(ErrorKind::CircuitOpen, "not asked, since it failed too often in a row");
         error.retry_after = Some(wait);
-        (error, Vec::new())
+        (error, None)
     })?;
     let limit = upstream
         .settings()
@@ -57,34 +58,36 @@ pub(super) async fn attempt(
     let begun = tokio::time::timeout(limit, begin(upstream, way, asked, (headers, &traceparent), &mut settle)).await;
     let begun = begun.unwrap_or_else(|_| {
         let what = format!("no reply within {:.1} s", limit.as_secs_f64());
-        Err((upstream.failure(ErrorKind::Timeout, what), Vec::new()))
+        Err((upstream.failure(ErrorKind::Timeout, what), None))
     });
     match begun {
-        Ok(begun) => {
+        Ok(Begun::Whole { body, headers }) => {
             admission.finish(Health::Alive);
-            Ok(match begun {
-                Begun::Whole { body, headers } => {
-                    settle.gives(&body);
-                    settle.end(Outcome::Complete);
-                    whole(body, &headers)
-                }
-                Begun::Stream(stream) => {
-                    let Stream {
-                        answer,
-                        pipe,
-                        first,
-                        headers,
-                    } = *stream;
-                    let idle = Duration::from_millis(serving.settings.idle_timeout_ms);
-                    let relay = Relay::new(answer, pipe, first, settle, asked.dialect, idle, deadline);
-                    streamed(relay.into_body(), &headers)
-                }
-            })
+            settle.gives(&body);
+            settle.end(Outcome::Complete);
+            Ok(whole(body, &headers))
         }
-        Err((error, body)) => {
-            admission.finish(error.kind.health());
-            settle.fail(error.kind.name());
-            Err((error, body))
+        Ok(Begun::Stream(stream)) => {
+            admission.begun();
+            let relay = Relay {
+                answer: Some(stream.answer),
+                pipe: stream.pipe,
+                first: stream.first,
+                settle,
+                admission: Some(admission),
+                upstream: Arc::clone(upstream),
+                concealer: stream.concealer,
+                dialect: asked.dialect,
+                idle: Duration::from_millis(serving.settings.idle_timeout_ms),
+                deadline,
+                is_over: false,
+            };
+            Ok(streamed(relay.into_body(), &stream.headers))
+        }
+        Err((error, said)) => {
+            admission.finish(error.kind.usefulness());
+            settle.fail(error.kind);
+            Err((error, said))
         }
     }
 }
@@ -100,6 +103,7 @@ struct Stream {
     pipe: Pipe,
     /// What the client is owed of it so far.
     first: Vec<u8>,
+    concealer: Concealer,
     headers: HeaderMap,
 }
 
@@ -109,20 +113,21 @@ async fn begin(
     asked: &Asked,
     (headers, traceparent): (&HeaderMap, &str),
     settle: &mut Settle,
-) -> Result<Begun, Failure> {
-    let bare = |error: CallError| (error, Vec::new());
+) -> Result<Begun, Failed> {
+    let bare = |error: CallError| (error, None);
     let mut passed_on = passed_on(headers, way.dialect);
     if !traceparent.is_empty() {
         passed_on.push(("traceparent", traceparent));
     }
+    settle.asked();
     let answer = upstream
         .send(way.dialect, way.body.clone(), &passed_on)
         .await
         .map_err(bare)?;
     if !(200..300).contains(&answer.status()) {
-        return Err(upstream.refused(answer).await);
+        return Err(refused(upstream, answer).await);
     }
-    let passed_back = passed_back(answer.headers(), asked.dialect == way.dialect);
+    let passed_back = passed_back(upstream, answer.headers(), asked.dialect == way.dialect);
     match (asked.is_streamed(), answer.is_event_stream()) {
         (true, true) => begin_stream(upstream, answer, way, asked, settle, passed_back)
             .await
@@ -155,6 +160,18 @@ async fn begin(
     }
 }
 
+/// What a refusal means, and its words without our key, which some endpoints quote.
+async fn refused(upstream: &Upstream, answer: Answer) -> Failed {
+    let (error, body) = upstream.refused(answer).await;
+    let said = serde_json::from_slice(&body).ok().and_then(|body| Failure::read(&body));
+    let said = said.map(|said| Failure {
+        code: upstream.conceal(&said.code),
+        message: upstream.conceal(&said.message),
+        ..said
+    });
+    (error, said)
+}
+
 /// The reply in the client's dialect; in the same dialect the bytes stay as they are.
 fn translated(
     upstream: &Upstream,
@@ -166,12 +183,19 @@ fn translated(
     let reply = object(upstream, &body)?;
     settle.note(&summarise(&reply, way.dialect).map_err(|bad| of_reply(upstream, &bad))?);
     if way.dialect == asked.dialect {
-        return Ok(body);
+        return Ok(concealed(upstream, body.into()).into());
     }
     let options = options(upstream, asked);
     let reply = translate_response(&reply, way.dialect, asked.dialect, &options);
     let reply = reply.map_err(|bad| of_reply(upstream, &bad))?;
-    Ok(Value::Object(reply).to_string().into())
+    Ok(concealed(upstream, Value::Object(reply).to_string().into_bytes()).into())
+}
+
+fn concealed(upstream: &Upstream, body: Vec<u8>) -> Vec<u8> {
+    let mut concealer = upstream.concealer();
+    let mut body = concealer.push(body);
+    body.extend(concealer.finish());
+    body
 }
 
 fn object(upstream: &Upstream, body: &[u8]) -> Result<Map<String, Value>, CallError> {
@@ -217,6 +241,7 @@ async fn begin_stream(
     headers: HeaderMap,
 ) -> Result<Begun, CallError> {
     let mut pipe = Pipe::new(way.dialect, asked, options(upstream, asked));
+    let mut concealer = upstream.concealer();
     let mut first = Vec::new();
     loop {
         let (ended, bytes) = match answer.chunk().await {
@@ -224,7 +249,7 @@ async fn begin_stream(
             Ok(None) => (true, pipe.finish()),
             Err(error) => return Err(upstream.failure(ErrorKind::CutStream, error.to_string())),
         };
-        first.extend(bytes);
+        first.extend(concealer.push(bytes));
         let StreamSummary { failure, is_begun, .. } = pipe.summary();
         if failure.is_some() {
             return Err(upstream.failure(ErrorKind::Server, "it reported an error in the place of a reply"));
@@ -236,6 +261,7 @@ async fn begin_stream(
                 answer,
                 pipe,
                 first,
+                concealer,
                 headers,
             })));
         }
@@ -269,8 +295,8 @@ fn passed_on(headers: &HeaderMap, dialect: Dialect) -> Vec<(&'static str, &str)>
     passed
 }
 
-/// What of a provider's headers goes to the client.
-fn passed_back(headers: &HeaderMap, is_same_dialect: bool) -> HeaderMap {
+/// What of a provider's headers goes to the client: none that holds our key.
+fn passed_back(upstream: &Upstream, headers: &HeaderMap, is_same_dialect: bool) -> HeaderMap {
     let is_passed = |name: &HeaderName| {
         let name = name.as_str();
         PASSED_BACK.contains(&name)
@@ -279,7 +305,13 @@ fn passed_back(headers: &HeaderMap, is_same_dialect: bool) -> HeaderMap {
                 .any(|beginning| name.starts_with(beginning))
             || (is_same_dialect && name == "content-type")
     };
-    let passed = headers.iter().filter(|(name, _)| is_passed(name));
+    let holds_key = |value: &HeaderValue| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        upstream.conceal(&value) != value
+    };
+    let passed = headers
+        .iter()
+        .filter(|(name, value)| is_passed(name) && !holds_key(value));
     passed.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::response::Parts;
 use axum::response::Response;
 use futures_util::future::join;
-use tiercast_chat::Said;
+use tiercast_chat::{Failure, Said};
 use tiercast_predictor::answers::agreement;
 use tiercast_routing::cascade::{Allowance, Call, Cascade, Expected, Step};
 use tiercast_upstream::error::CallError;
@@ -28,14 +28,13 @@ struct Held {
 
 impl Run<'_> {
     /// Asks stage after stage, until an answer is accepted.
-    pub(super) async fn cascade(&self, cascade: &Cascade) -> Result<Response, Error> {
+    pub(super) async fn cascade(&self, cascade: &Cascade, failed: &mut Vec<Failed>) -> Result<Response, Error> {
         let start = Instant::now();
         let mut expected = self.decided.expected.clone();
         let (mut calls, mut held): (Vec<Call>, Vec<Held>) = (Vec::new(), Vec::new());
         let (mut n_told, mut n_sent) = (0, 0);
         let n_samples = self.serving.deployment.cascade().map_or(1, |of| of.samples);
-        let mut failed: Vec<Failed> = Vec::new();
-        let mut last: Option<(String, CallError, Vec<u8>)> = None;
+        let mut last: Option<(String, CallError, Option<Failure>)> = None;
         loop {
             let allowance = Allowance {
                 max_cost_usd: self.decided.dials.constraints.max_cost_usd,
@@ -53,14 +52,14 @@ impl Run<'_> {
                         of.tier,
                         quality,
                         &calls,
-                        &failed,
+                        failed,
                     ));
                 }
                 None => {
-                    let Some((tier, error, refusal)) = last else {
+                    let Some((tier, error, said)) = last else {
                         return Err(Error::NoEndpoints);
                     };
-                    return Err(Error::upstream(&tier, &error, &refusal, failed.len()));
+                    return Err(Error::upstream(&tier, &error, said.as_ref(), failed.len()));
                 }
             };
             // A call follows either a failure or an answer that was not good enough.
@@ -90,11 +89,11 @@ impl Run<'_> {
                     expected[tier] = None;
                     continue;
                 }
-                Sent::Failed(error, refusal) => {
+                Sent::Failed(error, said) => {
                     expected[tier] = None;
                     failed.push(self.failed(tier, &error));
                     let goes_on = leads_on(error.kind) || !calls.is_empty();
-                    last = Some((self.name(tier).to_owned(), error, refusal));
+                    last = Some((self.name(tier).to_owned(), error, said));
                     if !goes_on {
                         expected.fill(None);
                     }
@@ -104,7 +103,7 @@ impl Run<'_> {
             if is_last {
                 self.decided.record.answered_by(at, None);
                 let quality = self.decided.forecasts[tier].quality.mean();
-                return Ok(self.accepted(response, tier, quality, &calls, &failed));
+                return Ok(self.accepted(response, tier, quality, &calls, failed));
             }
             let (parts, body) = response.into_parts();
             let Ok(body) = to_bytes(body, LONGEST_ANSWER).await else {
@@ -154,7 +153,7 @@ impl Run<'_> {
     }
 
     fn accepted(&self, response: Response, tier: usize, quality: f64, calls: &[Call], failed: &[Failed]) -> Response {
-        let mut response = respond(response, &self.decided.answer, self.name(tier), failed);
+        let mut response = respond(response, &self.decided.answer, tier, failed);
         let headers = response.headers_mut();
         let from: Vec<&str> = calls
             .iter()

@@ -10,18 +10,28 @@ use tiercast_chat::{Dialect, StreamSummary, Usage, said, said_in_stream};
 use tiercast_records::journal::{Label, Role};
 use tiercast_routing::catalog::Tier;
 use tiercast_routing::decide::Forecast;
+use tiercast_upstream::error::ErrorKind;
 
 use crate::accounts::{Call, Outcome};
 use crate::budgets::Hold;
 use crate::latency::Wait;
 use crate::record::{Record, milliseconds};
-use crate::state::State;
+use crate::state::{Ending, State};
 
 /// Bytes per token where an endpoint tells no tokens; English text has about four.
 const BYTES_PER_TOKEN: f64 = 4.0;
 
+/// Tokens that the largest window holds: more than that no call takes, where the tier's window is not known.
+const LARGEST_WINDOW: u64 = 10_000_000;
+
+/// How far a window may be off, or counted otherwise than the endpoint does.
+const WINDOW_SLACK: u64 = 2;
+
 /// Bytes of a reply that are kept to be read; what comes after is lost to the journal alone.
 const LONGEST_TEXT: usize = 1 << 20;
+
+/// Why calls end that the server does not wait for.
+pub(crate) const SHUTTING_DOWN: &str = "shutting_down";
 
 /// What a call is a part of.
 pub(crate) struct Part {
@@ -44,8 +54,10 @@ pub(crate) struct Settle {
     forecast: Forecast,
     of: Part,
     start: Instant,
-    /// Whether the endpoint has begun to answer: before that nothing is owed.
+    /// Whether the endpoint has begun to answer.
     is_begun: bool,
+    /// Whether it was asked, and has not said that it will not answer: it reads the prompt, whoever waits for it.
+    is_asked: bool,
     outcome: Outcome,
     usage: Option<Usage>,
     n_bytes: usize,
@@ -75,6 +87,7 @@ impl Settle {
             of,
             start: Instant::now(),
             is_begun: false,
+            is_asked: false,
             outcome: Outcome::ClientGone,
             usage: None,
             n_bytes: 0,
@@ -108,10 +121,26 @@ impl Settle {
         }
     }
 
-    /// It failed before anything came.
-    pub(crate) fn fail(&mut self, kind: &'static str) {
-        self.error = Some(kind);
+    /// The endpoint is asked.
+    pub(crate) fn asked(&mut self) {
+        self.is_asked = true;
+    }
+
+    /// It failed before anything came. What took too long or broke off was read by a model, and is owed for.
+    pub(crate) fn fail(&mut self, kind: ErrorKind) {
+        self.is_asked &= matches!(kind, ErrorKind::Timeout | ErrorKind::CutJson | ErrorKind::TooLarge);
+        self.broke_off(kind.name());
+    }
+
+    /// It ends here, and this is why.
+    pub(crate) fn broke_off(&mut self, why: &'static str) {
+        self.error = Some(why);
         self.end(Outcome::Failed);
+    }
+
+    /// Resolves once the server ends without waiting for what is under way.
+    pub(crate) async fn given_up(&self) {
+        self.state.ends(Ending::GivingUp).await;
     }
 
     /// The first piece of the reply has come.
@@ -128,7 +157,7 @@ impl Settle {
 
     /// What has come so far.
     pub(crate) fn note(&mut self, summary: &StreamSummary) {
-        self.usage = summary.usage.or(self.usage);
+        self.usage = summary.usage.filter(|usage| self.can_be(*usage)).or(self.usage);
         self.n_bytes = self.n_bytes.max(summary.n_bytes);
     }
 
@@ -142,18 +171,25 @@ impl Settle {
         }
     }
 
+    /// Whether the window could hold what is told.
+    fn can_be(&self, usage: Usage) -> bool {
+        let window = self.tier.context_window.map(u64::from);
+        let most = window.map_or(LARGEST_WINDOW, |window| WINDOW_SLACK.saturating_mul(window));
+        usage.input.max(usage.output) <= most
+    }
+
+    fn is_owed(&self) -> bool {
+        self.is_begun || self.is_asked
+    }
+
     fn call(&self) -> Call {
-        let estimated = || {
-            let output = if self.is_begun {
-                self.n_bytes as f64 / BYTES_PER_TOKEN
-            } else {
-                0.0
-            };
-            let input = if self.is_begun { self.forecast.input_tokens } else { 0.0 };
-            (input, 0.0, output.ceil())
+        let estimated = || match self.is_owed() {
+            true => (self.forecast.input_tokens, 0.0, self.n_bytes as f64 / BYTES_PER_TOKEN),
+            false => (0.0, 0.0, 0.0),
         };
         let told = |usage: Usage| (usage.input as f64, usage.cached_input as f64, usage.output as f64);
         let (input_tokens, cached_tokens, output_tokens) = self.usage.map_or_else(estimated, told);
+        let output_tokens = output_tokens.ceil();
         let full = self.tier.cost_usd(input_tokens, output_tokens);
         Call {
             outcome: self.outcome,
@@ -161,13 +197,16 @@ impl Settle {
             cached_tokens,
             output_tokens,
             cost_usd: full - self.tier.cache_saving_usd(cached_tokens.min(input_tokens)),
-            is_estimated: self.usage.is_none() && self.is_begun,
+            is_estimated: self.usage.is_none() && self.is_owed(),
         }
     }
 }
 
 impl Drop for Settle {
     fn drop(&mut self) {
+        if self.outcome == Outcome::ClientGone && self.state.is_giving_up() {
+            self.broke_off(SHUTTING_DOWN);
+        }
         let call = self.call();
         let name = &self.tier.name;
         self.state.accounts.settle(name, &call);
@@ -188,11 +227,11 @@ impl Drop for Settle {
             let tokens = call.input_tokens + call.output_tokens;
             self.state.sessions.record(session, name, tokens, Instant::now());
         }
-        if let (Some(session), Some(step), true) = (&self.of.session, &self.of.step, self.is_begun) {
+        if let (Some(session), Some(step), true) = (&self.of.session, &self.of.step, self.is_owed()) {
             self.state.plans.spent(session, step, call.cost_usd);
         }
         if let Some(hold) = self.of.hold.take() {
-            let is_owed = self.is_begun || self.usage.is_some();
+            let is_owed = self.is_owed() || self.usage.is_some();
             let used = Amount::new(call.cost_usd.max(0.0), call.input_tokens + call.output_tokens);
             hold.settle(is_owed.then(|| used.unwrap_or(Amount::ZERO)));
         }

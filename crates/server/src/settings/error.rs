@@ -58,6 +58,12 @@ pub enum SettingsError {
          `allow_without_key = true` if a proxy guards it"
     )]
     NoKeys(SocketAddr),
+    /// A reload after which nothing could be forwarded, or everybody would be let in.
+    #[error(
+        "tiercast.toml: no {0} is left, which takes a restart, since a file that is half written looks like this; \
+         the settings before it stay in force"
+    )]
+    Lost(&'static str),
     /// A reload that would need a restart.
     #[error("tiercast.toml: {}`{key}` has changed, which takes a restart; the settings before it stay in force", at_line(*.line))]
     NeedsRestart {
