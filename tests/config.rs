@@ -435,6 +435,63 @@ fn doctor_names_what_is_wrong_and_the_mend() {
 }
 
 #[test]
+fn doctor_looks_at_journal_budgets_and_traces() {
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = |journal: &str, budgets: &str, traces: &str| {
+        format!(
+            "listen = \"127.0.0.1:0\"\n[journal]\nfolder = \"{journal}\"\n[budgets]\n{budgets}\n\
+             [[budgets.limits]]\nscope = \"all\"\nusd = 1.0\n[traces]\nendpoint = \"{traces}\"\n"
+        )
+    };
+    let folder = Folder::new("");
+    let at = |name: &str| folder.0.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("file"), "").unwrap();
+    let store = |path: &str| format!("path = \"{}\"", at(path));
+    let up = format!("http://{}", collector.local_addr().unwrap());
+    folder.write(&config(&at("deep/journal"), &store("budgets.sqlite"), &up));
+    let run = folder.doctor(&[]).ok();
+    for part in [
+        "deep/journal is not there yet",
+        "budgets.sqlite can be written",
+        "takes connections",
+    ] {
+        assert!(line(&run, part).starts_with("ok"), "{run:#?}");
+    }
+    assert!(!folder.0.path().join("deep").exists());
+    let gone = down();
+    folder.write(&config(
+        &at("file"),
+        &store("no/such/budgets.sqlite"),
+        gone.trim_end_matches("/v1"),
+    ));
+    let run = folder.doctor(&[]);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    for (part, verdict) in [
+        ("file cannot be written to", "problem  journal"),
+        ("budgets.sqlite cannot be written", "problem  budgets"),
+        ("traces are dropped until", "warning  traces"),
+    ] {
+        assert!(line(&run, part).starts_with(verdict), "{run:#?}");
+    }
+    let valkey = "store = \"valkey\"\nurl_env = \"DOCTOR_VALKEY\"";
+    let headers = format!("{up}\"\nheaders_env = {{ authorization = \"DOCTOR_TRACES\" }}\n#");
+    folder.write(&config(&at("journal"), valkey, &headers));
+    let unset = folder.doctor(&[]);
+    assert!(
+        line(&unset, "DOCTOR_VALKEY is not set").starts_with("problem  budgets"),
+        "{unset:#?}"
+    );
+    assert!(
+        line(&unset, "DOCTOR_TRACES").starts_with("problem  traces"),
+        "{unset:#?}"
+    );
+    let url = gone.replace("http://", "redis://:hush-hush@").replace("/v1", "");
+    let away = folder.doctor(&[("DOCTOR_VALKEY", &url), ("DOCTOR_TRACES", "Bearer hush-hush")]);
+    assert!(line(&away, "Valkey").starts_with("problem  budgets"), "{away:#?}");
+    assert!(!format!("{away:?}").contains("hush"), "{away:#?}");
+}
+
+#[test]
 fn doctor_looks_on_where_config_or_checkpoint_do_not_hold() {
     let folder = Folder::new("workers = 0\n[tiers.a.endpoint]\napi_key = \"hush-hush\"\n");
     let run = folder.doctor(&[]);

@@ -72,6 +72,15 @@ impl Settings {
         format!("{}/v1/traces", self.0.endpoint.trim_end_matches('/'))
     }
 
+    /// Host and port of the collector.
+    pub fn address(&self) -> Option<(String, u16)> {
+        let uri: Uri = self.url().parse().ok()?;
+        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        // An IPv6 host stands in brackets, which a look-up does not take.
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+        Some((host.to_owned(), uri.port_u16().unwrap_or(default)))
+    }
+
     /// How long one request may take.
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.0.timeout_ms)

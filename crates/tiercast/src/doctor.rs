@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use anyhow::Context;
 use tiercast_predictor::predictor::Predictor;
 use tiercast_server::deployment::Deployment;
 use tiercast_server::settings::Settings;
+use tiercast_server::settings::budgets::StoreKind;
+use tiercast_telemetry::exporter::Exporter;
 use tiercast_upstream::client::Client;
 use tiercast_upstream::error::{CallError, ErrorKind as CallKind};
 use tiercast_upstream::settings::EndpointSettings;
@@ -89,6 +91,11 @@ pub(crate) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
     }
     findings.extend(settings.map(address));
     findings.extend(folders(path.as_deref()));
+    if let Some(settings) = settings {
+        findings.extend(journal(settings));
+        findings.extend(budgets(settings)?);
+        findings.extend(traces(settings));
+    }
     findings.extend(settings.map(door));
     findings.iter().for_each(|finding| print(&finding.to_string()));
     Ok(concluded(&findings))
@@ -257,14 +264,17 @@ fn unless_needed(is_needed: bool) -> Verdict {
     if is_needed { Verdict::Problem } else { Verdict::Warning }
 }
 
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
 /// Asks all endpoints at once; findings are in the order of the file.
 fn endpoints(asked: Vec<Asked>) -> anyhow::Result<Vec<Finding>> {
     let client = Client::new()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    Ok(runtime.block_on(async {
+    Ok(runtime()?.block_on(async {
         let asked = asked
             .into_iter()
             .map(|asked| tokio::spawn(endpoint(asked, client.clone())));
@@ -362,11 +372,83 @@ fn folders(config: Option<&Path>) -> Vec<Finding> {
     ]
 }
 
+/// Where the journal is kept, if there is one.
+fn journal(settings: &Settings) -> Option<Finding> {
+    let opening = settings.journal().opening()?;
+    let found = folder(&opening.folder, Verdict::Problem);
+    Some(finding(found.verdict, "journal", found.what))
+}
+
+/// The store of the budgets, where there are any: a file that can be written, or a server that answers.
+fn budgets(settings: &Settings) -> anyhow::Result<Option<Finding>> {
+    let budgets = settings.budgets();
+    if !budgets.has_limits() {
+        return Ok(None);
+    }
+    let (verdict, what) = match budgets.store() {
+        StoreKind::Memory => (Verdict::Ok, "in memory: sums end with the process".to_owned()),
+        StoreKind::Sqlite => budget_file(budgets.path()),
+        StoreKind::Valkey => match runtime()?.block_on(crate::serve::budgets(budgets)) {
+            Ok(_) => (Verdict::Ok, "Valkey answers".to_owned()),
+            Err(error) => {
+                let mend = "start it, or correct the URL in the variable that `budgets.url_env` names";
+                (Verdict::Problem, format!("{error:#}; {mend}"))
+            }
+        },
+    };
+    Ok(Some(finding(verdict, "budgets", what)))
+}
+
+/// A file of SQLite, which makes others beside it.
+fn budget_file(path: &Path) -> (Verdict, String) {
+    let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let own = match path.exists() {
+        true => std::fs::OpenOptions::new().append(true).open(path).map(|_| ()),
+        false => Ok(()),
+    };
+    let path = path.display();
+    match own.and_then(|()| try_to_write(beside.unwrap_or(Path::new(".")))) {
+        Ok(()) => (Verdict::Ok, format!("{path} can be written")),
+        Err(error) => {
+            let mend = "make its folder, or name another file in `budgets.path`";
+            (Verdict::Problem, format!("{path} cannot be written ({error}): {mend}"))
+        }
+    }
+}
+
+/// The collector of traces. Serving goes on without it, but not without the variables of its headers.
+fn traces(settings: &Settings) -> Option<Finding> {
+    let traces = settings.traces()?;
+    if let Err(error) = Exporter::start(traces, variable) {
+        return Some(finding(Verdict::Problem, "traces", format!("{error:#}")));
+    }
+    let (host, port) = traces.address()?;
+    let (verdict, what) = match reach(&host, port) {
+        Ok(()) => (Verdict::Ok, format!("{host}:{port} takes connections")),
+        Err(error) => (
+            Verdict::Warning,
+            format!("{host}:{port} cannot be reached ({error}): traces are dropped until `traces.endpoint` is up"),
+        ),
+    };
+    Some(finding(verdict, "traces", what))
+}
+
+fn reach(host: &str, port: u16) -> std::io::Result<()> {
+    let mut last = std::io::Error::from(ErrorKind::NotFound);
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, LIMIT) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// Whether files can be made in a folder, or the folder itself can be.
 fn folder(path: &Path, otherwise: Verdict) -> Finding {
     let (tried, is) = match path.exists() {
         true => (path, "is writable"),
-        false => (Path::new("."), "is not there yet and can be made"),
+        false => (nearest(path), "is not there yet and can be made"),
     };
     match try_to_write(tried) {
         Ok(()) => finding(Verdict::Ok, "folder", format!("{} {is}", path.display())),
@@ -378,6 +460,12 @@ fn folder(path: &Path, otherwise: Verdict) -> Finding {
             finding(otherwise, "folder", what)
         }
     }
+}
+
+/// The folder in which the first missing one would be made.
+fn nearest(path: &Path) -> &Path {
+    let above = path.ancestors().skip(1).find(|above| above.exists());
+    above.unwrap_or(Path::new("."))
 }
 
 fn try_to_write(folder: &Path) -> std::io::Result<()> {

@@ -129,7 +129,7 @@ fn target(tier: &str, endpoint: &EndpointSettings) -> Target {
 }
 
 /// Opens the store of the budgets, where there are any.
-async fn budgets(settings: &BudgetSettings) -> anyhow::Result<Option<Arc<dyn Store>>> {
+pub(crate) async fn budgets(settings: &BudgetSettings) -> anyhow::Result<Option<Arc<dyn Store>>> {
     if !settings.has_limits() {
         return Ok(None);
     }

@@ -232,11 +232,13 @@ fn basis(figures: &Figures) -> Option<String> {
     })
 }
 
-/// The name of a row, with what may be missing from it.
-fn row_name(name: &str, is_rest: bool, missed_at_most: u64) -> super::table::Cell {
-    let small = (missed_at_most > 0).then(|| format!("up to {} more in the rest", count(missed_at_most)));
+/// The name of a row, with what may be missing from it and whose evidence it rests on.
+fn row_name(name: &str, is_rest: bool, missed_at_most: u64, predicted_as: Option<&str>) -> super::table::Cell {
+    let missed = (missed_at_most > 0).then(|| format!("up to {} more in the rest", count(missed_at_most)));
+    let borrowed = predicted_as.map(|from| format!("evidence borrowed from {}", shown(from)));
+    let small: Vec<String> = missed.into_iter().chain(borrowed).collect();
     let name = if is_rest { "all others".to_owned() } else { shown(name) };
-    super::table::Cell::from(name).with(small)
+    super::table::Cell::from(name).with((!small.is_empty()).then(|| small.join("; ")))
 }
 
 /// How many rows of a table there are beside those that it shows.

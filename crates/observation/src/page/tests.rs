@@ -67,6 +67,29 @@ fn an_empty_report_is_a_page_without_numbers_that_are_none() {
 }
 
 #[test]
+fn borrowed_evidence_is_marked_wherever_the_report_is_read() {
+    let mut summary = Summary::default();
+    let mut row = answered(&TIERS, vec![call("small", Role::Chosen, 0.001)]);
+    row.tiers[0].predicted_as = Some("trained".into());
+    summary.add(&row, None);
+    let report = report("Borrowed", &summary, Vec::new());
+    for text in [html(&report), markdown(&report)] {
+        // In the tables of costs and of qualities.
+        assert_eq!(text.matches("evidence borrowed from trained").count(), 2, "{text}");
+    }
+    let figures = serde_json::to_value(&report).unwrap()["figures"].clone();
+    for section in ["cost", "quality"] {
+        let rows = figures[section]["by_tier"].as_array().unwrap();
+        let of = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["predicted_as"].clone();
+        assert_eq!(
+            (of("small"), of("large")),
+            ("trained".into(), serde_json::Value::Null),
+            "{section}"
+        );
+    }
+}
+
+#[test]
 fn one_look_says_what_was_spent_saved_and_found() {
     let report = report("Week 9", &eventful("small"), vec![finding("Tier small got worse.")]);
     let text = markdown(&report);

@@ -103,6 +103,7 @@ impl Cost {
 
     pub(crate) fn figures(&self, name: &str, best: Option<&Best>) -> CostFigures {
         CostFigures {
+            predicted_as: None,
             name: name.to_owned(),
             is_rest: false,
             missed_at_most: 0,

@@ -37,7 +37,11 @@ impl Summary {
             let Some(slot) = self.tiers.place_at(position, &expected.tier) else {
                 continue;
             };
-            self.tiers.at(Some(slot)).forecast.add(cost, quality);
+            let tier = self.tiers.at(Some(slot));
+            tier.forecast.add(cost, quality);
+            if tier.predicted_as != expected.predicted_as {
+                tier.predicted_as.clone_from(&expected.predicted_as);
+            }
             if position == row.chosen {
                 self.decided.add(cost, quality);
             }

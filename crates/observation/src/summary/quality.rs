@@ -60,6 +60,7 @@ impl Quality {
     pub(crate) fn figures(&self, name: &str, requests: u64) -> QualityFigures {
         let difference = of_difference(&self.difference, &self.observed, self.n_two_valued);
         QualityFigures {
+            predicted_as: None,
             name: name.to_owned(),
             is_rest: false,
             requests,

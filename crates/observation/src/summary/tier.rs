@@ -19,6 +19,8 @@ const MOST: usize = 64;
 /// A tier.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tier {
+    /// The trained tier whose evidence it borrows, by the last row that forecast it.
+    pub(crate) predicted_as: Option<Label>,
     pub(crate) calls: u64,
     pub(crate) spent: Sum,
     /// Its forecasts over all rows.
@@ -55,6 +57,9 @@ impl Tier {
 
 impl Fold for Tier {
     fn merge(&mut self, other: &Self) {
+        if other.forecast.n > 0 {
+            self.predicted_as.clone_from(&other.predicted_as);
+        }
         self.calls += other.calls;
         self.spent.merge(other.spent);
         self.forecast.merge(&other.forecast);

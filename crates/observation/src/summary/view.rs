@@ -117,6 +117,7 @@ impl Summary {
         let all = named.chain(self.tiers.rest().map(|rest| (REST, true, rest)));
         all.map(|(name, is_rest, tier)| CostFigures {
             is_rest,
+            predicted_as: tier.predicted_as.as_deref().map(str::to_owned),
             calls: Some(tier.calls),
             spent_usd: tier.spent.value(),
             ..tier.answered.cost.figures(name, best)
@@ -131,7 +132,10 @@ impl Summary {
         });
         let tiers = self.tiers.sorted();
         let rest = self.tiers.rest().map(|rest| rest_of(&rest.answered));
-        let by_tier = tiers.iter().map(|(name, _, tier)| quality_of(name, &tier.answered));
+        let by_tier = tiers.iter().map(|(name, _, tier)| QualityFigures {
+            predicted_as: tier.predicted_as.as_deref().map(str::to_owned),
+            ..quality_of(name, &tier.answered)
+        });
         QualitySection {
             all: quality_of("all", &self.all),
             by_path: by_path.into(),

@@ -63,7 +63,7 @@ fn groups(title: &str, rows: &[CostFigures]) -> Table {
 fn cells(row: &CostFigures) -> Vec<Cell> {
     let saved = row.saved;
     vec![
-        row_name(&row.name, row.is_rest, row.missed_at_most),
+        row_name(&row.name, row.is_rest, row.missed_at_most, row.predicted_as.as_deref()),
         count(row.requests).into(),
         optional(row.calls, count).into(),
         usd(row.spent_usd).into(),

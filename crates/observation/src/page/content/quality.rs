@@ -92,7 +92,7 @@ fn groups(title: &str, rows: &[QualityFigures], is_sorted: bool) -> Table {
 
 fn cells(row: &QualityFigures) -> Vec<Cell> {
     vec![
-        row_name(&row.name, row.is_rest, 0),
+        row_name(&row.name, row.is_rest, 0, row.predicted_as.as_deref()),
         count(row.requests).into(),
         optional(row.predicted, score).into(),
         count(row.n_observed).into(),

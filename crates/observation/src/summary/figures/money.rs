@@ -53,6 +53,8 @@ pub enum CostBasis {
 pub struct CostFigures {
     /// Tier, task or cohort; `other` for the rest.
     pub name: String,
+    /// The trained tier whose evidence this tier borrows: what is expected of it is a guess.
+    pub predicted_as: Option<String>,
     /// Whether these are all that had no place of their own.
     pub is_rest: bool,
     /// At most so many requests of this name are counted in the rest: it had no place when they came.

@@ -34,6 +34,8 @@ pub struct QualitySection {
 pub struct QualityFigures {
     /// Path, tier, task or cohort; `other` for the rest.
     pub name: String,
+    /// The trained tier whose evidence this tier borrows: what is expected of it is a guess.
+    pub predicted_as: Option<String>,
     /// Whether these are all that had no place of their own.
     pub is_rest: bool,
     /// Requests.
