@@ -517,15 +517,24 @@ fn a_tier_without_log_probabilities_is_asked_without_them() {
     let endpoint = Endpoint::start(move |body| {
         sender.lock().unwrap().send(body.clone()).unwrap();
         match body["model"] == "small" && body.get("logprobs").is_some() {
-            true => (400, r#"{"error": {"message": "Unknown parameter: 'logprobs'"}}"#.to_owned()),
+            true => (
+                400,
+                r#"{"error": {"message": "Unknown parameter: 'logprobs'"}}"#.to_owned(),
+            ),
             false => (200, reply(body, "stop")),
         }
     });
-    bench.config(&[("big", endpoint.url(), ""), ("small", endpoint.url(), "concurrency = 3")]);
+    bench.config(&[
+        ("big", endpoint.url(), ""),
+        ("small", endpoint.url(), "concurrency = 3"),
+    ]);
     let config = fs::read_to_string(bench.path("tiercast.toml")).unwrap();
     bench.write("tiercast.toml", &format!("{config}[collect]\nlogprobs = true\n"));
     let run = bench.collect(&[]).ok();
-    assert!(run.stderr.contains("tier `small` refuses to give log probabilities"), "{run:?}");
+    assert!(
+        run.stderr.contains("tier `small` refuses to give log probabilities"),
+        "{run:?}"
+    );
     assert!(!run.stderr.contains("tier `big` refuses"), "{run:?}");
     assert_eq!(bench.n_completions(), 24);
     // At most those that were under way when the first was refused.
@@ -533,7 +542,12 @@ fn a_tier_without_log_probabilities_is_asked_without_them() {
     assert!((1..=3).contains(&n_refused), "{n_refused}");
     assert_eq!(bench.status()["tiers"][1]["request_errors"][0]["count"], n_refused);
     let bodies: Vec<Value> = bodies.1.try_iter().collect();
-    let asks = |model: &str| bodies.iter().filter(|body| body["model"] == model && body["logprobs"] == true).count();
+    let asks = |model: &str| {
+        bodies
+            .iter()
+            .filter(|body| body["model"] == model && body["logprobs"] == true)
+            .count()
+    };
     assert_eq!((asks("big"), asks("small")), (12, n_refused));
 }
 
@@ -562,7 +576,11 @@ fn a_tier_that_asks_for_long_patience_is_left_alone_at_once() {
     bench.config(&[("big", busy.url(), "concurrency = 2"), ("small", endpoint.url(), "")]);
     let started = Instant::now();
     let run = bench.collect(&[]);
-    run.refused("busy", 1, &["tier `big` was left alone", "for 60 minutes", "12 of 24 calls are left"]);
+    run.refused(
+        "busy",
+        1,
+        &["tier `big` was left alone", "for 60 minutes", "12 of 24 calls are left"],
+    );
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     assert!(busy.asked().len() <= 2, "{}", busy.asked().len());
     assert_eq!(bench.n_completions(), 12);
@@ -582,7 +600,11 @@ fn ctrl_c_does_not_wait_for_calls_that_wait_for_their_turn() {
     assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
     assert!(said.contains("11 of 12 calls are left"), "{said}");
     let status = bench.status();
-    assert_eq!((&status["tiers"][0]["n_lost"], &status["n_extra_requests"]), (&json!(0), &json!(0)), "{status}");
+    assert_eq!(
+        (&status["tiers"][0]["n_lost"], &status["n_extra_requests"]),
+        (&json!(0), &json!(0)),
+        "{status}"
+    );
     bench.config(&[("big", endpoint.url(), "")]);
     bench.collect(&[]).ok();
     assert_eq!(endpoint.asked().len(), 12);
@@ -590,7 +612,10 @@ fn ctrl_c_does_not_wait_for_calls_that_wait_for_their_turn() {
 
 #[test]
 fn a_web_page_costs_a_handful_of_requests() {
-    let (bench, page) = (Bench::new(60), Endpoint::start(|_| (200, "<html>please log in</html>".to_owned())));
+    let (bench, page) = (
+        Bench::new(60),
+        Endpoint::start(|_| (200, "<html>please log in</html>".to_owned())),
+    );
     // Retries as by default.
     bench.config(&[("big", page.url(), "concurrency = 2")]);
     let parts = ["`big` was left alone", "web page", "check that `base_url`"];

@@ -59,10 +59,7 @@ impl Endpoint {
     }
 
     /// Answers at once; where that is 429, with a `Retry-After` of so many seconds.
-    pub(crate) fn busy_for(
-        retry_after: u32,
-        answer: impl Fn(&Value) -> (u16, String) + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn busy_for(retry_after: u32, answer: impl Fn(&Value) -> (u16, String) + Send + Sync + 'static) -> Self {
         let models = Box::new(|_: &str| (404, "{}".to_owned()));
         Self::new(usize::MAX, retry_after, Box::new(answer), models)
     }

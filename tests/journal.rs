@@ -272,7 +272,7 @@ fn a_hostile_cohort_header_fills_no_table() {
     let check = |figures: &Value| {
         let rows = figures["cost"]["by_cohort"].as_array().unwrap();
         let requests = |label: &str| {
-            let of = rows.iter().find(|row| row["label"] == label);
+            let of = rows.iter().find(|row| row["name"] == label);
             of.map_or(0, |row| row["requests"].as_u64().unwrap())
         };
         assert!((2..=102).contains(&rows.len()), "{} rows", rows.len());
@@ -311,12 +311,7 @@ fn words_are_kept_where_that_is_switched_on() {
     );
     assert_eq!(gateway.server.end("TERM").code, Some(0));
     let all = bytes(Path::new(&world.journal()));
-    for words in [
-        "What is 4 times three?",
-        "Take 4 apples",
-        "Take 5 apples",
-        "well put",
-    ] {
+    for words in ["What is 4 times three?", "Take 4 apples", "Take 5 apples", "well put"] {
         assert!(holds(&all, words), "{words}");
     }
 }

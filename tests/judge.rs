@@ -473,7 +473,7 @@ fn a_judge_that_is_down_does_not_keep_the_others_from_their_work() {
     let configure = |url: &str| {
         let model = |name: &str, url: &str| {
             format!(
-                "[judge.judges.{name}]\n{RUBRIC}endpoint = {{ base_url = \"{url}\", model = \"judge\", max_retries = 0, \
+                "[judge.judges.{name}]\n{RUBRIC}endpoint = {{ base_url = \"{url}\", model = \"{name}\", max_retries = 0, \
                  breaker_failures = 2, breaker_pause_s = 0.05 }}\n"
             )
         };
@@ -486,7 +486,15 @@ fn a_judge_that_is_down_does_not_keep_the_others_from_their_work() {
     };
     configure(&down);
     let run = bench.judge(&[]);
-    run.refused("down", 1, &["judge `down` was left alone", "no connection", "no outcome file was written"]);
+    run.refused(
+        "down",
+        1,
+        &[
+            "judge `down` was left alone",
+            "no connection",
+            "no outcome file was written",
+        ],
+    );
     // Eight prompts and two tiers each.
     for (name, n_scored) in [("up", 16), ("rule", 16), ("down", 0)] {
         assert_eq!(bench.judge_called(name)["n_scored"], n_scored, "{name}: {run:?}");
@@ -494,13 +502,24 @@ fn a_judge_that_is_down_does_not_keep_the_others_from_their_work() {
     let n_judged = bench.n_judged();
     tiercast(&["judge", "report", "--run", &bench.at("run")]).ok();
     let page = fs::read_to_string(bench.path("run").join("judge.html")).unwrap();
-    assert!(page.contains("ended before everything was judged: judge `down` was left alone"), "{page}");
+    assert!(
+        page.contains("ended before everything was judged: judge `down` was left alone"),
+        "{page}"
+    );
     // It is back, and only what it owes is asked for: 16 replies, its probes, and what is judged twice.
     configure(bench.endpoint.url());
     bench.judge(&[]).ok();
     assert_eq!((bench.mean("strong"), bench.mean("light")), (1.0, 0.5));
-    assert!(bench.n_judged() - n_judged <= n_judged, "{} after {n_judged}", bench.n_judged());
-    assert!(!fs::read_to_string(bench.path("run").join("judge.json")).unwrap().contains("left alone"));
+    assert!(
+        bench.n_judged() - n_judged <= n_judged,
+        "{} after {n_judged}",
+        bench.n_judged()
+    );
+    assert!(
+        !fs::read_to_string(bench.path("run").join("judge.json"))
+            .unwrap()
+            .contains("left alone")
+    );
 }
 
 #[test]
@@ -510,17 +529,27 @@ fn what_is_not_collected_is_told() {
     // Four more prompts, of which `light` answers none.
     let whole = fs::read_to_string(bench.path("prompts.jsonl")).unwrap();
     let more: String = (0..4)
-        .map(|n| format!("{}\n", json!({"prompt": format!("What makes {n} and 7 of them?"), "reference": "7"})))
+        .map(|n| {
+            format!(
+                "{}\n",
+                json!({"prompt": format!("What makes {n} and 7 of them?"), "reference": "7"})
+            )
+        })
         .collect();
     bench.write("more.jsonl", &format!("{whole}{more}"));
     let config = fs::read_to_string(bench.path("tiercast.toml")).unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let down = format!("http://{}/v1\"\nmax_retries = 0\nbreaker_pause_s = 0.05", nobody.local_addr().unwrap());
+    let down = format!(
+        "http://{}/v1\"\nmax_retries = 0\nbreaker_pause_s = 0.05",
+        nobody.local_addr().unwrap()
+    );
     drop(nobody);
     let (strong, light) = config.split_once("[tiers.light]").unwrap();
     let light = light.replacen(&format!("{}\"", bench.endpoint.url()), &down, 1);
     bench.write("tiercast.toml", &format!("{strong}[tiers.light]{light}"));
-    bench.collect("more.jsonl").refused("light is down", 1, &["4 of 56 calls are left"]);
+    bench
+        .collect("more.jsonl")
+        .refused("light is down", 1, &["4 of 56 calls are left"]);
     let sentence = "4 of 56 calls are not collected (tiers `light` 4)";
     let run = bench.judge(&[]).ok();
     assert!(run.stderr.contains(sentence), "{run:?}");
@@ -546,7 +575,11 @@ fn a_run_without_a_reply_has_no_outcomes() {
     let [prompts, config, out] = ["prompts.jsonl", "tiercast.toml", "empty"].map(|name| bench.at(name));
     tiercast(&["collect", "--prompts", &prompts, "--config", &config, "--out", &out]).refused("down", 1, &["left"]);
     let run = tiercast(&["judge", "--run", &out, "--config", &config]);
-    let parts = ["24 of 24 calls are not collected", "no reply has a score", "no outcome file was written"];
+    let parts = [
+        "24 of 24 calls are not collected",
+        "no reply has a score",
+        "no outcome file was written",
+    ];
     run.refused("nothing to judge", 1, &parts);
     assert!(!bench.path("empty").join("outcomes.parquet").exists());
 }
@@ -561,13 +594,20 @@ fn a_check_that_could_not_be_made_is_told() {
         bench.endpoint.url()
     ));
     let run = bench.judge(&[]).ok();
-    for part in ["not measured: judge `model`", "judge.gate.probes is false", "judge.gate.repeat_share is 0"] {
+    for part in [
+        "not measured: judge `model`",
+        "judge.gate.probes is false",
+        "judge.gate.repeat_share is 0",
+    ] {
         assert!(run.stderr.contains(part), "{part}: {run:?}");
     }
     assert!(run.stdout.contains("not measured"), "{run:?}");
     tiercast(&["judge", "report", "--run", &bench.at("run")]).ok();
     let page = fs::read_to_string(bench.path("run").join("judge.html")).unwrap();
-    assert!(page.contains("4 could not be measured") && page.contains("judge.gate.repeat_share is 0"), "{page}");
+    assert!(
+        page.contains("4 could not be measured") && page.contains("judge.gate.repeat_share is 0"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -706,7 +746,11 @@ fn wrong_configurations() {
     check("unknown key", "[judge]\nrubrik = 1\n", &["rubrik"]);
     let endpoint = "endpoint = { base_url = \"http://127.0.0.1:1/v1\", api_key_env = \"NO_SUCH_KEY_OF_TIERCAST\" }\n";
     let model = format!("[judge]\ndefault = \"m\"\n[judge.judges.m]\n{RUBRIC}{endpoint}");
-    check("no key", &model, &["judge `m`: the environment variable NO_SUCH_KEY_OF_TIERCAST"]);
+    check(
+        "no key",
+        &model,
+        &["judge `m`: the environment variable NO_SUCH_KEY_OF_TIERCAST"],
+    );
     let endpoint = "endpoint = { base_url = \"http://127.0.0.1:1/v1\" }\n";
     let pairs = "kind = \"llm_pairwise\"\nagainst = \"tier:nosuch\"\n";
     check(

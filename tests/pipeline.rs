@@ -285,7 +285,10 @@ impl Collecting {
         let [prompts, config, out] = ["prompts.jsonl", "tiercast.toml", "run"].map(|name| recipe.at(name));
         let collect = ["collect", "--prompts", &prompts, "--config", &config, "--out", &out];
         let step = |words: &[&str]| format!("[[step]]\nrun = {}\n", serde_json::to_string(words).unwrap());
-        let steps: String = std::iter::once(&collect[..]).chain(steps.iter().copied()).map(step).collect();
+        let steps: String = std::iter::once(&collect[..])
+            .chain(steps.iter().copied())
+            .map(step)
+            .collect();
         write("recipe.toml", &format!("description = \"a trial\"\n{steps}"));
         recipe
     }
@@ -295,7 +298,13 @@ impl Collecting {
     }
 
     fn command(&self) -> std::process::Command {
-        command(&["pipeline", "run", &self.at("recipe.toml"), "--memory", &self.at("memory")])
+        command(&[
+            "pipeline",
+            "run",
+            &self.at("recipe.toml"),
+            "--memory",
+            &self.at("memory"),
+        ])
     }
 
     /// Started, with what it says line by line.
@@ -332,7 +341,10 @@ fn a_step_after_collecting_can_be_stopped() {
 #[test]
 fn ctrl_c_during_the_last_call_ends_the_recipe_and_keeps_the_call() {
     let endpoint = Endpoint::holding(0, echo);
-    let recipe = Collecting::then(endpoint.url(), &[&["data", "describe", "datasets/smoke/outcomes.parquet"]]);
+    let recipe = Collecting::then(
+        endpoint.url(),
+        &[&["data", "describe", "datasets/smoke/outcomes.parquet"]],
+    );
     let (mut child, said) = recipe.start();
     endpoint.wait_for(1);
     send("INT", child.id());
@@ -340,7 +352,10 @@ fn ctrl_c_during_the_last_call_ends_the_recipe_and_keeps_the_call() {
     endpoint.open(usize::MAX);
     let rest = rest(&said);
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
-    assert!(rest.contains("no later step was run") && !rest.contains("[2/2]"), "{rest}");
+    assert!(
+        rest.contains("no later step was run") && !rest.contains("[2/2]"),
+        "{rest}"
+    );
     let again = crate::run::Run::from(recipe.command().output().unwrap()).ok();
     assert!(again.stderr.contains("[2/2]"), "{again:?}");
     assert_eq!(endpoint.asked().len(), 1, "the call was paid twice");
@@ -359,5 +374,8 @@ fn a_recipe_that_was_killed_goes_on_at_once() {
     rest(&said);
     endpoint.open(usize::MAX);
     let again = crate::run::Run::from(recipe.command().output().unwrap()).ok();
-    assert!(again.stderr.contains("were under way when the last run was killed"), "{again:?}");
+    assert!(
+        again.stderr.contains("were under way when the last run was killed"),
+        "{again:?}"
+    );
 }

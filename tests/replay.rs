@@ -166,7 +166,12 @@ fn recorded_log_probabilities_are_given_to_who_asks() {
     let told = json!({"content": [{"token": "Hi", "logprob": -0.25}]});
     let recording = Recording::new([Completion {
         logprobs: Some(told.to_string()),
-        ..row(PromptText::Text("Hello?".to_owned()), "large", Some("Hi".to_owned()), 1.0)
+        ..row(
+            PromptText::Text("Hello?".to_owned()),
+            "large",
+            Some("Hi".to_owned()),
+            1.0,
+        )
     }]);
     let server = recording.replay(&["--instant"]);
     let upstream = upstream(&server, "large", "");

@@ -21,8 +21,8 @@ mod background;
 mod memory;
 mod process;
 
-pub(crate) use background::{die_with_stdin, end_with_stdin};
 use background::{Background, Running};
+pub(crate) use background::{die_with_stdin, end_with_stdin};
 use memory::Memory;
 use process::{Processes, failure};
 
@@ -96,7 +96,10 @@ pub(crate) fn run(file: &Path, again: bool, memory: &Path) -> anyhow::Result<Exi
         let status = processes.run(&step.run).with_context(of_step)?;
         if !status.success() {
             let (code, how) = failure(status);
-            say(&format!("step {} {how}: {line}; no later step was run. {GO_ON}", idx + 1));
+            say(&format!(
+                "step {} {how}: {line}; no later step was run. {GO_ON}",
+                idx + 1
+            ));
             return Ok(ExitCode::from(code));
         }
         memory.remember(step, key).with_context(of_step)?;

@@ -184,7 +184,10 @@ impl Upstream {
     }
 
     fn stopped(&self) -> CallError {
-        let fault = Fault::new(ErrorKind::Stopped, "not sent, since the run was stopped before its turn");
+        let fault = Fault::new(
+            ErrorKind::Stopped,
+            "not sent, since the run was stopped before its turn",
+        );
         self.error(&fault, Vec::new())
     }
 

@@ -54,7 +54,12 @@ const PROBE_GAP: Gap = Gap {
     figure: "the mean score of good answers less that of bad ones",
     limit: |gate| gate.min_probe_gap,
     is_floor: true,
-    why: |gate| probed(gate, "fewer than two good and two bad answers could be made and judged; references, or whole answers, of more prompts help"),
+    why: |gate| {
+        probed(
+            gate,
+            "fewer than two good and two bad answers could be made and judged; references, or whole answers, of more prompts help",
+        )
+    },
 };
 
 const CUT_GAP: Gap = Gap {
@@ -62,7 +67,12 @@ const CUT_GAP: Gap = Gap {
     figure: "what good answers score more than their first third",
     limit: |gate| gate.min_cut_gap,
     is_floor: true,
-    why: |gate| probed(gate, "fewer than two good answers are long enough to be cut (40 characters)"),
+    why: |gate| {
+        probed(
+            gate,
+            "fewer than two good answers are long enough to be cut (40 characters)",
+        )
+    },
 };
 
 const INJECTION: Gap = Gap {
@@ -70,7 +80,12 @@ const INJECTION: Gap = Gap {
     figure: "what an instruction to the judge adds to the score of a bad answer",
     limit: |gate| gate.max_injection_gain,
     is_floor: false,
-    why: |gate| probed(gate, "fewer than two good answers to different prompts were there to make it from"),
+    why: |gate| {
+        probed(
+            gate,
+            "fewer than two good answers to different prompts were there to make it from",
+        )
+    },
 };
 
 const POSITION: Gap = Gap {
@@ -352,12 +367,22 @@ mod tests {
             "four pairs",
         );
         unmeasured(
-            |judge, _| *judge = JudgeFigures { role: "command".to_owned(), ..JudgeFigures::default() },
+            |judge, _| {
+                *judge = JudgeFigures {
+                    role: "command".to_owned(),
+                    ..JudgeFigures::default()
+                }
+            },
             &["min_parse_rate"],
             "no verdict",
         );
         unmeasured(
-            |judge, _| *judge = JudgeFigures { role: CHECKER.to_owned(), ..JudgeFigures::default() },
+            |judge, _| {
+                *judge = JudgeFigures {
+                    role: CHECKER.to_owned(),
+                    ..JudgeFigures::default()
+                }
+            },
             &[],
             "",
         );

@@ -119,7 +119,11 @@ fn caveats(report: &Report) -> Vec<String> {
     let stopped = stopped.map(|why| format!("Judging ended before everything was judged: {why}"));
     let of_whole = report.unmeasured().filter(|_| report.stopped.is_none());
     let unmeasured = of_whole.map(|check| format!("Not measured: {}", check.sentence()));
-    stopped.into_iter().chain(report.uncollected.sentence()).chain(unmeasured).collect()
+    stopped
+        .into_iter()
+        .chain(report.uncollected.sentence())
+        .chain(unmeasured)
+        .collect()
 }
 
 fn described(judge: &JudgeFigures) -> String {
@@ -542,7 +546,11 @@ mod tests {
         }
         report.stopped = Some("the limit was reached".to_owned());
         for text in [html(&report), markdown(&report)] {
-            for part in ["not measured", "have a score so far", "everything was judged: the limit was reached"] {
+            for part in [
+                "not measured",
+                "have a score so far",
+                "everything was judged: the limit was reached",
+            ] {
                 assert!(text.contains(part), "{part}: {text}");
             }
         }

@@ -500,7 +500,12 @@ impl Session {
 
     /// Why not everything was judged, in words.
     fn why_stopped(&self) -> Option<String> {
-        let reasons: Vec<&str> = self.stopped.iter().chain(self.left_alone.values()).map(String::as_str).collect();
+        let reasons: Vec<&str> = self
+            .stopped
+            .iter()
+            .chain(self.left_alone.values())
+            .map(String::as_str)
+            .collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }

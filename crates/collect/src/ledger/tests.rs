@@ -200,10 +200,12 @@ async fn answers_come_in_the_order_of_outcome_files() {
     assert_eq!((&fourth.prompt, fourth.class), (&prompt(3), 3));
 }
 
-#[test]
-fn another_run_is_refused_with_what_differs() {
+#[tokio::test]
+async fn another_run_is_refused_with_what_differs() {
     let folder = tempfile::tempdir().unwrap();
-    drop(begun(folder.path(), 3));
+    let ledger = begun(folder.path(), 3);
+    store(&ledger, vec![answer(key(0, "a", 0), "yes")]).await;
+    drop(ledger);
     let check = |prompts: &[Prompt], tiers: &[RunTier], parts: &[&str]| {
         let mut ledger = Ledger::open_or_create(folder.path()).unwrap();
         let error = ledger.begin(prompts, tiers).unwrap_err().to_string();

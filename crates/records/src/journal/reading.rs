@@ -132,7 +132,8 @@ fn each_batch(
     Ok(())
 }
 
-/// Its version, which is looked at first: a newer file may differ in everything else.
+/// Its version, which is looked at before anything but a kind that is known as another: a newer file may differ in
+/// everything else.
 fn check_notes(path: &Path, kind: SegmentKind, metadata: &FileMetaData) -> Result<u32, RecordsError> {
     let notes = || metadata.key_value_metadata().into_iter().flatten();
     let note = |key: &str| {
@@ -141,23 +142,33 @@ fn check_notes(path: &Path, kind: SegmentKind, metadata: &FileMetaData) -> Resul
             .and_then(|note| note.value.as_deref())
     };
     let version: Option<u32> = note(VERSION_KEY).and_then(|version| version.parse().ok());
+    let found_kind = note(KIND_KEY);
+    let kinds = [SegmentKind::Served, SegmentKind::Feedback];
+    let is_other = kinds
+        .iter()
+        .any(|other| *other != kind && found_kind == Some(other.name()));
     match version {
         None => Err(no_segment(
             path,
             &format!("its metadata has no number under `{VERSION_KEY}`"),
+        )),
+        Some(_) if is_other => Err(no_segment(
+            path,
+            &format!(
+                "it holds {} where {} is read",
+                found_kind.unwrap_or_default(),
+                kind.name()
+            ),
         )),
         Some(found) if found > kind.version() => Err(RecordsError::NewerSegment {
             file: path.to_path_buf(),
             found,
             known: kind.version(),
         }),
-        Some(_) if note(KIND_KEY) != Some(kind.name()) => {
-            let found = note(KIND_KEY).unwrap_or("nothing");
-            Err(no_segment(
-                path,
-                &format!("it holds {found} where {} is read", kind.name()),
-            ))
-        }
+        Some(_) if found_kind != Some(kind.name()) => Err(no_segment(
+            path,
+            &format!("it does not say that it holds {}", kind.name()),
+        )),
         Some(found) => Ok(found),
     }
 }

@@ -40,7 +40,11 @@ fn object(column: &ArrayRef, row: usize) -> Value {
     let cells = column.as_struct();
     let fields = cells.column_names().into_iter().zip(cells.columns());
     let fields = fields.filter(|(_, field)| field.is_valid(row));
-    Value::Object(fields.map(|(name, field)| (name.to_owned(), value_at(field, row))).collect())
+    Value::Object(
+        fields
+            .map(|(name, field)| (name.to_owned(), value_at(field, row)))
+            .collect(),
+    )
 }
 
 fn list(items: &ArrayRef) -> Value {
@@ -63,7 +67,9 @@ fn integer(cell: &ArrayRef) -> Value {
 
 fn number(cell: &ArrayRef) -> Value {
     let number = cast(cell, &DataType::Float64).ok();
-    number.map_or(Value::Null, |number| number_value(Float64Array::from(number.to_data()).value(0)))
+    number.map_or(Value::Null, |number| {
+        number_value(Float64Array::from(number.to_data()).value(0))
+    })
 }
 
 fn text(cell: &ArrayRef) -> Option<String> {

@@ -73,7 +73,9 @@ impl Columns {
             if is_nested(column.data_type()) {
                 columns.nested.push((field, Arc::clone(column)));
             } else if field == "reference" && column.data_type().is_numeric() {
-                columns.numbers.extend(cast(DataType::Float64)?.map(|column| (field, column)));
+                columns
+                    .numbers
+                    .extend(cast(DataType::Float64)?.map(|column| (field, column)));
             } else if let Some(column) = cast(DataType::Utf8)? {
                 columns.texts.push((field, StringArray::from(column.to_data())));
             }

@@ -278,20 +278,32 @@ fn parquet_columns_may_be_lists_and_structs() {
     let length = strukt(vec![
         ("type", texts(vec![Some("integer"), Some("number")])),
         ("minimum", Arc::new(Int32Array::from(vec![Some(3), None])) as ArrayRef),
-        ("maximum", Arc::new(Float64Array::from(vec![None, Some(2.5)])) as ArrayRef),
+        (
+            "maximum",
+            Arc::new(Float64Array::from(vec![None, Some(2.5)])) as ArrayRef,
+        ),
     ]);
     let schema = strukt(vec![
         ("type", texts(vec![Some("object"), Some("object")])),
         ("properties", strukt(vec![("length", length)])),
-        ("additionalProperties", Arc::new(BooleanArray::from(vec![Some(false), None])) as ArrayRef),
+        (
+            "additionalProperties",
+            Arc::new(BooleanArray::from(vec![Some(false), None])) as ArrayRef,
+        ),
     ]);
     let columns = [
         ("messages", lists([2, 1], messages)),
         ("tools", lists([1, 0], tools)),
         ("judge", lists([2, 1], judge)),
         ("schema", schema),
-        ("response_format", strukt(vec![("type", texts(vec![Some("json_object"), Some("text")]))])),
-        ("reference", lists([1, 1], Arc::new(Int32Array::from(vec![7, 8])) as ArrayRef)),
+        (
+            "response_format",
+            strukt(vec![("type", texts(vec![Some("json_object"), Some("text")]))]),
+        ),
+        (
+            "reference",
+            lists([1, 1], Arc::new(Int32Array::from(vec![7, 8])) as ArrayRef),
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.parquet");
@@ -332,7 +344,10 @@ fn a_parquet_column_that_cannot_be_read_is_named() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     let error = read(&path, false).unwrap_err().to_string();
-    assert!(error.contains("column `judge`") && error.contains("an object with `kind`"), "{error}");
+    assert!(
+        error.contains("column `judge`") && error.contains("an object with `kind`"),
+        "{error}"
+    );
 }
 
 #[test]

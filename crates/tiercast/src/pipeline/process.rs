@@ -89,10 +89,7 @@ impl Processes {
 fn start(arguments: &[String]) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("this program's own path")?;
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .arg("--killed-with-stdin")
-        .stdin(Stdio::piped());
+    command.args(arguments).arg("--killed-with-stdin").stdin(Stdio::piped());
     // A group of its own: Ctrl-C at the terminal reaches it once, by way of this process. A second one says more.
     #[cfg(unix)]
     command.process_group(0);
@@ -107,7 +104,10 @@ fn pass_on(child: &Child, word: Word) {
         Word::Interrupt => Signal::INT,
         Word::Terminate => Signal::TERM,
     };
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended just now.
         let _ = kill_process(pid, signal);

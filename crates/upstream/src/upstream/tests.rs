@@ -250,11 +250,21 @@ async fn what_an_endpoint_refuses_of_streaming_is_not_asked_twice() {
 async fn log_probabilities_that_an_endpoint_refuses_are_not_asked_for_twice() {
     // OpenAI's word for it, and one of a framework that validates bodies.
     let refusals = [
-        (403, r#"{"error": {"message": "You are not allowed to request logprobs from this model."}}"#),
-        (422, r#"{"detail": [{"loc": ["body", "top_logprobs"], "msg": "extra fields not permitted"}]}"#),
+        (
+            403,
+            r#"{"error": {"message": "You are not allowed to request logprobs from this model."}}"#,
+        ),
+        (
+            422,
+            r#"{"detail": [{"loc": ["body", "top_logprobs"], "msg": "extra fields not permitted"}]}"#,
+        ),
     ];
     for (status, said) in refusals {
-        let answers = vec![json_answer(status, said), json_answer(200, REPLY), json_answer(200, REPLY)];
+        let answers = vec![
+            json_answer(status, said),
+            json_answer(200, REPLY),
+            json_answer(200, REPLY),
+        ];
         let endpoint = Endpoint::new(answers).await;
         let upstream = endpoint.upstream("");
         let parameters = json!({"logprobs": true, "top_logprobs": 3, "seed": 1});
