@@ -58,6 +58,17 @@ fn a_price_that_changed_is_told_and_calm_is_not() {
         "{findings}"
     );
     assert!(finding["do_this"].as_str().unwrap().contains("price"), "{finding}");
+
+    // What counts is the server's to say: a price may be off by half here.
+    let tolerant = folder.path().join("tolerant.toml");
+    let drift = "[drift]\nprice_tolerance = 0.5\n";
+    std::fs::write(&tolerant, format!("{drift}{}", config("0.125"))).unwrap();
+    let settings = ["--config", tolerant.to_str().unwrap()];
+    let calm = tiercast(&[&["drift", "--journal", &journal][..], &settings].concat()).ok();
+    assert!(calm.stdout.contains("nothing has drifted"), "{calm:?}");
+    std::fs::write(&tolerant, "[drift]\nprice_tolerance = -1\n").unwrap();
+    let refused = tiercast(&[&["drift", "--journal", &journal][..], &settings].concat());
+    refused.refused("a tolerance below none", 2, &["tolerant.toml", "price_tolerance"]);
     // The server has seen it too.
     assert_eq!(gateway.stats()["findings"][0]["kind"], "price");
     let metrics = gateway.server.get("/metrics").text;

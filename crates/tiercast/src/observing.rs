@@ -16,6 +16,7 @@ use tiercast_observation::summary::{Heard, Resolution, Summary, Trace};
 use tiercast_predictor::checkpoint;
 use tiercast_records::journal::{Parts, Served};
 use tiercast_records::reference::Reference;
+use tiercast_server::settings::Settings;
 
 use crate::arguments::UsageError;
 use crate::output::print;
@@ -40,6 +41,28 @@ pub(crate) struct JournalArguments {
     span: Span,
 }
 
+/// What counts as drift.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArguments {
+    /// Checkpoint whose training prompts the requests are compared with (default: none, only changes are told).
+    #[arg(long)]
+    checkpoint: Option<PathBuf>,
+    /// The server's tiercast.toml, whose [drift] says what counts (default: the defaults).
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl WatchArguments {
+    fn settings(&self) -> anyhow::Result<drift::Settings> {
+        let Some(path) = &self.config else {
+            return Ok(drift::Settings::default());
+        };
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let settings = Settings::parse(&text).map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+        Ok(settings.drift().clone())
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
     #[command(flatten)]
@@ -50,9 +73,8 @@ pub(crate) struct ReportArguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Checkpoint whose training prompts the requests are compared with (default: none, only changes are told).
-    #[arg(long)]
-    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    watch: WatchArguments,
     /// Leave drift out: it reads what is kept of every prompt, which takes most of the time.
     #[arg(long)]
     without_drift: bool,
@@ -62,9 +84,8 @@ pub(crate) struct ReportArguments {
 pub(crate) struct DriftArguments {
     #[command(flatten)]
     of: JournalArguments,
-    /// Checkpoint whose training prompts the requests are compared with (default: none, only changes are told).
-    #[arg(long)]
-    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    watch: WatchArguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -96,7 +117,7 @@ pub(crate) fn report(arguments: &ReportArguments) -> anyhow::Result<()> {
             notes.push("Drift was left out (--without-drift).".to_owned());
             Vec::new()
         }
-        false => journal.watch(arguments.checkpoint.as_deref())?,
+        false => journal.watch(&arguments.watch)?,
     };
     let report = Report {
         title: format!("{}, {}", arguments.of.journal.display(), arguments.of.span),
@@ -131,7 +152,7 @@ pub(crate) fn report(arguments: &ReportArguments) -> anyhow::Result<()> {
 /// Says what has drifted; exit code [`DRIFTED`] where something has.
 pub(crate) fn drift_command(arguments: &DriftArguments) -> anyhow::Result<ExitCode> {
     let journal = Opened::new(&arguments.of)?;
-    let findings = journal.watch(arguments.checkpoint.as_deref())?;
+    let findings = journal.watch(&arguments.watch)?;
     if arguments.json {
         print(&serde_json::to_string_pretty(&findings)?);
     } else if findings.is_empty() {
@@ -278,9 +299,9 @@ impl Opened {
     }
 
     /// Reads the rows in the order in which they came, and says what has drifted.
-    fn watch(&self, checkpoint: Option<&Path>) -> anyhow::Result<Vec<FindingView>> {
-        let reference = checkpoint.map(reference).transpose()?.flatten();
-        let mut monitor = Monitor::new(reference, drift::Settings::default())?;
+    fn watch(&self, arguments: &WatchArguments) -> anyhow::Result<Vec<FindingView>> {
+        let reference = arguments.checkpoint.as_deref().map(reference).transpose()?.flatten();
+        let mut monitor = Monitor::new(reference, arguments.settings()?)?;
         let parts = self
             .reader
             .scan(
