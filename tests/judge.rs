@@ -471,10 +471,13 @@ fn a_judge_that_is_down_does_not_keep_the_others_from_their_work() {
     let down = format!("http://{}/v1", nobody.local_addr().unwrap());
     drop(nobody);
     let configure = |url: &str| {
+        // One that asked with the same words would be the same judge.
         let model = |name: &str, url: &str| {
+            let seed = name.len();
             format!(
-                "[judge.judges.{name}]\n{RUBRIC}endpoint = {{ base_url = \"{url}\", model = \"{name}\", max_retries = 0, \
-                 breaker_failures = 2, breaker_pause_s = 0.05 }}\n"
+                "[judge.judges.{name}]\n{RUBRIC}endpoint = {{ base_url = \"{url}\", model = \"judge\", max_retries = 0, \
+                 breaker_failures = 2, breaker_pause_s = 0.05, \
+                 parameters = {{ seed = {seed} }} }}\n"
             )
         };
         bench.configure(&format!(

@@ -50,12 +50,12 @@ impl Completion<'_> {
         let deltas = [role].into_iter().chain(said).chain(calls);
         let mut chunks: Vec<Value> = deltas.map(|delta| self.chunk(&delta, None, None)).collect();
         // Pieces are not tokens: those of all are told at once.
-        chunks.push(self.chunk(&json!({}), Some(self.finish_reason()), self.logprobs()));
+        chunks.push(self.chunk(&json!({}), Some(self.finish_reason()), self.logprobs().as_ref()));
         chunks.extend(usage.map(|usage| self.usage_chunk(usage)));
         chunks
     }
 
-    fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: Option<Value>) -> Value {
+    fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: Option<&Value>) -> Value {
         let choice = json!({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason});
         self.body("chat.completion.chunk", &json!([choice])).into()
     }

@@ -43,7 +43,7 @@ const LOGPROBS: [&str; 2] = ["logprobs", "top_logprobs"];
 /// Whether the body of `call` speaks of log probabilities.
 pub(crate) fn has_logprobs(call: &ChatCall, settings: &EndpointSettings) -> bool {
     let has = |name: &&str| call.parameters.contains_key(*name) || settings.parameters().contains_key(*name);
-    LOGPROBS.iter().any(|name| has(name))
+    LOGPROBS.iter().any(has)
 }
 
 /// The bytes to send; without what asks for log probabilities where the endpoint has none.

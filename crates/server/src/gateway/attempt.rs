@@ -56,10 +56,13 @@ pub(super) async fn attempt(
         .timeout()
         .min(deadline.saturating_duration_since(Instant::now()));
     let begun = tokio::time::timeout(limit, begin(upstream, way, asked, (headers, &traceparent), &mut settle)).await;
-    let begun = begun.unwrap_or_else(|_| {
-        let what = format!("no reply within {:.1} s", limit.as_secs_f64());
-        Err((upstream.failure(ErrorKind::Timeout, what), None))
-    });
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(_) => {
+            let what = format!("no reply within {:.1} s", limit.as_secs_f64());
+            Err((upstream.failure(ErrorKind::Timeout, what), None))
+        }
+    };
     match begun {
         Ok(Begun::Whole { body, headers }) => {
             admission.finish(Health::Alive);
