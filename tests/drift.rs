@@ -29,14 +29,22 @@ fn a_price_that_changed_is_told_and_calm_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal").to_str().unwrap().to_owned();
     let replay = Recording::small().replay(&["--instant"]);
-    let config = |price: &str| {
+    // Other tests share the cores, so latency does drift here: it is left out.
+    let config_with = |price: &str, drift: &str| {
         let tier = tier("small", replay.url(), "")
             .replace("output_usd_per_mtok = 0.1", &format!("output_usd_per_mtok = {price}"));
-        format!("[journal]\nfolder = \"{journal}\"\n{tier}")
+        format!("[journal]\nfolder = \"{journal}\"\n[drift]\nlatency_factor = 1000.0\n{drift}{tier}")
+    };
+    let config = |price: &str| config_with(price, "");
+    let settings = folder.path().join("drift.toml");
+    let drift = |price: &str, drift: &str, more: &[&str]| {
+        std::fs::write(&settings, config_with(price, drift)).unwrap();
+        let settings = settings.to_str().unwrap();
+        tiercast(&[&["drift", "--journal", &journal, "--config", settings][..], more].concat())
     };
     let mut gateway = Gateway::start(&config("0.1"));
     send(&gateway, CALM);
-    let calm = tiercast(&["drift", "--journal", &journal]).ok();
+    let calm = drift("0.1", "", &[]).ok();
     assert!(calm.stdout.contains("nothing has drifted"), "{calm:?}");
 
     let cost = || gateway.server.route(&ask("x")).json()["decision"]["cost_usd"].clone();
@@ -48,7 +56,7 @@ fn a_price_that_changed_is_told_and_calm_is_not() {
         std::thread::sleep(Duration::from_millis(100));
     }
     send(&gateway, AFTER);
-    let found = tiercast(&["drift", "--json", "--journal", &journal]);
+    let found = drift("0.125", "", &["--json"]);
     assert_eq!(found.code, Some(3), "{found:?}");
     let findings: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
     let finding = &findings[0];
@@ -60,15 +68,9 @@ fn a_price_that_changed_is_told_and_calm_is_not() {
     assert!(finding["do_this"].as_str().unwrap().contains("price"), "{finding}");
 
     // What counts is the server's to say: a price may be off by half here.
-    let tolerant = folder.path().join("tolerant.toml");
-    let drift = "[drift]\nprice_tolerance = 0.5\n";
-    std::fs::write(&tolerant, format!("{drift}{}", config("0.125"))).unwrap();
-    let settings = ["--config", tolerant.to_str().unwrap()];
-    let calm = tiercast(&[&["drift", "--journal", &journal][..], &settings].concat()).ok();
+    let calm = drift("0.125", "price_tolerance = 0.5\n", &[]).ok();
     assert!(calm.stdout.contains("nothing has drifted"), "{calm:?}");
-    std::fs::write(&tolerant, "[drift]\nprice_tolerance = -1\n").unwrap();
-    let refused = tiercast(&[&["drift", "--journal", &journal][..], &settings].concat());
-    refused.refused("a tolerance below none", 2, &["tolerant.toml", "price_tolerance"]);
+    drift("0.125", "price_tolerance = -1\n", &[]).refused("below none", 2, &["drift.toml", "price_tolerance"]);
     // The server has seen it too.
     assert_eq!(gateway.stats()["findings"][0]["kind"], "price");
     let metrics = gateway.server.get("/metrics").text;
