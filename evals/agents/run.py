@@ -45,7 +45,8 @@ CAUTIOUS_SHARE = 0.85
 # What is sent with a plan beside the steps; these are tried on validation alone.
 VARIANTS = {
     "planner, no reserve": {"reserve_share": 0.0},
-    "planner, reserve 0.2": {"reserve_share": 0.2},
+    "planner, no cushion": {"cushion_share": 0.0},
+    "planner, cushion 0.3": {"cushion_share": 0.3},
 }
 
 
