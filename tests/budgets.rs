@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clients::skipped;
+use crate::endpoint::{Endpoint, echo};
 use crate::gateway::{Gateway, body, tier};
 use crate::http::{Reply, Server};
 use crate::reference::is_required;
@@ -209,6 +210,35 @@ fn racing_requests_never_pass_a_limit_together() {
         "every answer is booked, and nothing else"
     );
     assert!(spent <= 4000 && n_answered > 20, "{stands}");
+}
+
+/// A call whose reply is not bounded holds all that is left where that is more than is expected and less than twice:
+/// else a second one would count on the same money.
+#[test]
+fn the_last_of_a_purse_is_held_by_one_call() {
+    let endpoint = Endpoint::holding(0, echo);
+    let tiers = tier("small", endpoint.url().trim_end_matches("/v1"), "");
+    let asked = body("small", &text(1), &json!({}));
+    let decision = Gateway::start(&tiers).server.route(&asked).json()["decision"].clone();
+    let expected = decision["cost_usd"].as_f64().unwrap();
+    let limit = 1.5 * expected;
+    let gateway = Gateway::start(&format!(
+        "[budgets]\nstore = \"memory\"\n[[budgets.limits]]\nscope = \"session\"\nusd = {limit}\n{tiers}"
+    ));
+    let session = [("x-session-id", "last")];
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| ask(&gateway, "small", &session).status);
+        endpoint.wait_for(1);
+        let stands = gateway.server.get("/v1/sessions/last").json()["budgets"][0].clone();
+        let held = stands["held_usd"].as_f64().unwrap();
+        assert!((held - limit).abs() < 2e-9, "{stands} of {limit}, expected {expected}");
+        ask(&gateway, "small", &session).refused("nothing is left", 429, &["session `last`"]);
+        endpoint.open(usize::MAX);
+        assert_eq!(first.join().unwrap(), 200);
+    });
+    // 30 tokens at a tenth of a dollar a million.
+    near(&standing(&gateway, "last")["spent_usd"], 3e-6);
+    assert_eq!(endpoint.asked().len(), 1);
 }
 
 /// A Valkey (or Redis) server of the test's own.
